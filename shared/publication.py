@@ -1,0 +1,168 @@
+"""A batch of consecutive events of one channel, as it lies in the Redis stream and travels through PUBLISH.
+
+Bytes: a binary header, an index with one record an event, then the exact `notifiws.v1` `events` frame. Nodes forward
+the frame without parsing it; the index lets them cut it at a position inside, and take single events and payloads out.
+All events of a publication belong to one tick, so an event's position is (tick, its id).
+
+Layout, big endian: magic 4s · epoch length B · channel length B · tick, last event, prev tick, prev event, cut time in
+microseconds since 1970 (5 Q) · event count I · epoch · channel · per event: id Q, op B, flags B (1: text payload),
+start, end, payload start, payload end (4 I, offsets in the frame; payload 0, 0: the whole event).
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, NamedTuple
+
+import msgspec
+
+from shared.event import OPS, EncodedEvent
+from shared.position import Position
+
+MAGIC: Final = b"NWP1"
+_HEAD: Final = struct.Struct(">4sBB5QI")
+_RECORD: Final = struct.Struct(">QBBIIII")
+_TEXT: Final = 1
+
+
+class BadPublication(ValueError):
+    """Bytes that no listener of a compatible release wrote."""
+
+
+class IndexRecord(NamedTuple):
+    """One event's place in the frame."""
+
+    id: int
+    op: int
+    flags: int
+    start: int
+    end: int
+    payload_start: int
+    payload_end: int
+
+
+def frame(channel: str, prev: Position | None, position: Position, events: Sequence[bytes | memoryview]) -> bytes:
+    """An `events` frame of `notifiws.v1` around event objects that are already JSON."""
+    before = "null" if prev is None else f'"{prev}"'
+    head = f'{{"type":"events","channel":"{channel}","prev":{before},"position":"{position}","events":['
+    return b"".join((head.encode(), b",".join(events), b"]}"))
+
+
+def encode(channel: str, prev: Position, position: Position, cut_us: int, events: Sequence[EncodedEvent]) -> bytes:
+    """The publication's bytes. `position` is that of the last event; `cut_us` the tick's time (µs since 1970)."""
+    body = frame(channel, prev, position, [event.data for event in events])
+    epoch, name = position.epoch.encode(), channel.encode()
+    index = bytearray(len(events) * _RECORD.size)
+    start = body.index(b"[") + 1
+    for number, event in enumerate(events):
+        a, b = event.payload
+        end = start + len(event.data)
+        span = (start + a, start + b) if b else (0, 0)
+        _RECORD.pack_into(
+            index, number * _RECORD.size, event.id, event.op, _TEXT if event.text else 0, start, end, *span
+        )
+        start = end + 1
+    head = _HEAD.pack(
+        MAGIC,
+        len(epoch),
+        len(name),
+        position.tick,
+        position.event,
+        prev.tick,
+        prev.event,
+        cut_us,
+        len(events),
+    )
+    return b"".join((head, epoch, name, index, body))
+
+
+@dataclass(slots=True)
+class PublishedEvent:
+    """One event inside a publication, sliced out without parsing."""
+
+    id: int
+    op: str
+    position: Position
+    data: memoryview
+    payload: memoryview | None
+    text: bool
+
+    def standalone(self, channel: str) -> bytes:
+        """The event object as it appears outside `events` frames: with `channel` and `position`."""
+        tail = f',"channel":"{channel}","position":"{self.position}"}}'
+        return bytes(self.data[:-1]) + tail.encode()
+
+    def plain(self, channel: str) -> bytes:
+        """What a plain client in `payload` format gets: the new row, the payload verbatim, else the event object."""
+        if self.payload is None:
+            return self.standalone(channel)
+        if self.text:
+            return msgspec.json.decode(self.payload, type=str).encode()
+        return bytes(self.payload)
+
+
+class Publication:
+    """A decoded publication. Only the header is read at once; the index when somebody asks for single events."""
+
+    def __init__(self, data: bytes) -> None:
+        """Read the header. Raises BadPublication."""
+        try:
+            magic, epoch_len, channel_len, tick, event, prev_tick, prev_event, cut_us, count = _HEAD.unpack_from(data)
+        except struct.error as error:
+            raise BadPublication("shorter than a header") from error
+        at = _HEAD.size + epoch_len
+        self._index_at = at + channel_len
+        self._frame_at = self._index_at + count * _RECORD.size
+        if magic != MAGIC or self._frame_at >= len(data):
+            raise BadPublication("not a publication of this format")
+        epoch = data[_HEAD.size : at].decode("ascii")
+        self.data: Final = data
+        self.channel: Final = data[at : self._index_at].decode("ascii")
+        self.position: Final = Position(epoch, tick, event)
+        self.prev: Final = Position(epoch, prev_tick, prev_event)
+        self.cut_us: Final[int] = cut_us
+        self.count: Final[int] = count
+
+    @cached_property
+    def frame(self) -> bytes:
+        """The whole `events` frame, as `notifiws.v1` clients get it."""
+        return self.data[self._frame_at :]
+
+    @cached_property
+    def index(self) -> list[IndexRecord]:
+        """Where each event lies in the frame."""
+        view = memoryview(self.data)[self._index_at : self._frame_at]
+        return [IndexRecord._make(record) for record in _RECORD.iter_unpack(view)]
+
+    def events(self, after: Position | None = None) -> Iterator[PublishedEvent]:
+        """The events beyond `after` (all without it), in order."""
+        view = memoryview(self.data)[self._frame_at :]
+        for record in self.index[self._first_after(after) :]:
+            payload = view[record.payload_start : record.payload_end] if record.payload_end else None
+            yield PublishedEvent(
+                record.id,
+                OPS[record.op],
+                Position(self.position.epoch, self.position.tick, record.id),
+                view[record.start : record.end],
+                payload,
+                bool(record.flags & _TEXT),
+            )
+
+    def frame_after(self, after: Position) -> bytes:
+        """The frame for a client that stands at `after`: whole when it stands at or before `prev`, else cut."""
+        first = self._first_after(after)
+        if first == 0:
+            return self.frame
+        view = memoryview(self.data)[self._frame_at :]
+        rest = [view[record.start : record.end] for record in self.index[first:]]
+        return frame(self.channel, after, self.position, rest)
+
+    def _first_after(self, after: Position | None) -> int:
+        if after is None or after <= self.prev:
+            return 0
+        if after.tick < self.position.tick:
+            return 0
+        if after >= self.position:
+            return self.count
+        return next(i for i, record in enumerate(self.index) if record.id > after.event)
