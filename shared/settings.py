@@ -179,10 +179,14 @@ class _FileSource(PydanticBaseSettingsSource):
             name = variable(field_name)
             if path := os.environ.get(f"{name}_FILE"):
                 try:
-                    values[field_name] = Path(path).read_text(encoding="utf-8").strip()
+                    values[self._key(field_name)] = Path(path).read_text(encoding="utf-8").strip()
                 except OSError as error:
                     raise SettingsError(f"{name}_FILE: cannot read {path!r}: {error.strerror}") from error
         return values
+
+    def _key(self, field_name: str) -> str:
+        # As the other sources name it, so that one source replaces the other's value and does not stand beside it.
+        return variable(field_name) if self.settings_cls.model_fields[field_name].validation_alias else field_name
 
 
 def variable(field_name: str) -> str:
@@ -221,3 +225,14 @@ def _explain(problem: Any, given: Mapping[str, Any]) -> str:
         return f"{name}: allowed: {allowed}"
     read = given.get(field_name, os.environ.get(name, dotenv_values(ENV_FILE).get(name)))
     return f"{name}: read {str(read)!r}; allowed: {allowed}"
+
+
+def reference() -> str:
+    """The settings as a Markdown table. docs/settings.md holds exactly this."""
+    rows = ["| setting | default | what it is |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        rows.append(f"| `{variable(name)}` | {'' if default in (None, '') else f'`{default}`'} | {field.description} |")
+    return "\n".join(rows)
