@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         populate_by_name=True,
-        validate_default=False,
+        validate_default=True,
         hide_input_in_errors=True,
     )
 
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="one JSON object a line, or for people")
 
     # How long things are kept
-    retention: Seconds = Field(86400.0, description="age that the log in Postgres keeps at least")
+    retention: Seconds = Field(24 * 3600.0, description="age that the log in Postgres keeps at least")
     history: Seconds = Field(3600.0, description="age that the Redis window keeps")
     history_bytes: Bytes = Field(
         64_000_000, description="size that the Redis window keeps, per channel; the smaller wins"
@@ -118,14 +118,14 @@ class Settings(BaseSettings):
 
     # Who may come in
     auth: Literal["jwt", "none"] | None = Field(
-        None, description="`jwt`, or `none`: everything open to whoever connects"
+        None, description="`none`: everything open to whoever connects; `jwt` is refused as unsupported in this release"
     )
-    jwt_secret: SecretStr | None = Field(None, description="key of HMAC-signed tokens")
-    jwt_jwks_url: str | None = Field(None, description="key set of publicly signed tokens")
-    jwt_algorithms: CommaList = Field(("HS256",), description="algorithms that are accepted")
-    jwt_audience: str | None = Field(None, description="required `aud`")
-    jwt_issuer: str | None = Field(None, description="required `iss`")
-    cookie: str | None = Field(None, description="cookie that carries the token")
+    jwt_secret: SecretStr | None = Field(None, description="key of HMAC-signed tokens (with `jwt`)")
+    jwt_jwks_url: str | None = Field(None, description="key set of publicly signed tokens (with `jwt`)")
+    jwt_algorithms: CommaList = Field(("HS256",), description="algorithms that are accepted (with `jwt`)")
+    jwt_audience: str | None = Field(None, description="required `aud` (with `jwt`)")
+    jwt_issuer: str | None = Field(None, description="required `iss` (with `jwt`)")
+    cookie: str | None = Field(None, description="cookie that carries the token (with `jwt`)")
     allowed_origins: CommaList = Field((), description="origins besides the node's own, `*` as a port allowed")
     trusted_proxies: CommaList = Field((), description="addresses or networks whose forwarded headers count")
     auth_seconds: Seconds = Field(10.0, description="time a connection has to authenticate, then 4408")
@@ -231,8 +231,18 @@ def reference() -> str:
     """The settings as a Markdown table. docs/settings.md holds exactly this."""
     rows = ["| setting | default | what it is |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = field.default
-        if isinstance(default, tuple):
-            default = ",".join(default)
-        rows.append(f"| `{variable(name)}` | {'' if default in (None, '') else f'`{default}`'} | {field.description} |")
+        default = _written(field.default, field.metadata)
+        rows.append(f"| `{variable(name)}` | {default and f'`{default}`'} | {field.description} |")
     return "\n".join(rows)
+
+
+def _written(default: Any, metadata: list[Any]) -> str:
+    """A default as one would write it into the environment: `24h`, `64MB`."""
+    parser = next((mark.func for mark in metadata if isinstance(mark, BeforeValidator)), None)
+    if parser is parse_duration:
+        unit, seconds = next((u, s) for u, s in (("h", 3600), ("m", 60), ("s", 1)) if default % s == 0)
+        return f"{default / seconds:g}{unit}"
+    if parser is parse_bytes:
+        unit, size = next((u, s) for u, s in (("GB", 10**9), ("MB", 10**6), ("", 1)) if default % s == 0)
+        return f"{default // size}{unit}"
+    return ",".join(default) if isinstance(default, tuple) else str(default or "")
