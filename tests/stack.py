@@ -1,4 +1,4 @@
-"""A whole stack as a user has it: `notifiws up` in a process of its own, on a free port and in a directory of its own."""
+"""A whole stack as a user has it: `notifiws up` as a process, on a free port and in a directory of its own."""
 
 import asyncio
 import contextlib

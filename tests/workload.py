@@ -43,7 +43,7 @@ class Ledger:
 async def write(
     connection: "asyncpg.Connection[Any]", table: str, ledger: Ledger, first_id: int, transactions: int, seed: int
 ) -> None:
-    """Transactions of one insert and up to three updates of it, some in savepoints, some rolled back whole or in part."""
+    """Transactions of one insert and up to three updates of it; some savepoints and transactions are rolled back."""
     chance = random.Random(seed)
     for row in range(first_id, first_id + transactions):
         transaction = connection.transaction()

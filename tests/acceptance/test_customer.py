@@ -10,7 +10,9 @@ from tests.client import Client
 from tests.stack import Stack
 
 TRIGGER = """
-CREATE TABLE ventas (id serial PRIMARY KEY, producto text NOT NULL, cantidad int NOT NULL, total numeric(12,2) NOT NULL);
+CREATE TABLE ventas (
+  id serial PRIMARY KEY, producto text NOT NULL, cantidad int NOT NULL, total numeric(12,2) NOT NULL
+);
 
 CREATE OR REPLACE FUNCTION notify_new_sale() RETURNS trigger AS $$
 BEGIN

@@ -1,4 +1,4 @@
-"""What is committed arrives, once, in order, and nothing else: 4 writers, 40 clients, two nodes, a transaction left open."""
+"""What is committed arrives, once, in order, and nothing else: 4 writers, 40 clients, two nodes."""
 
 import asyncio
 import random
@@ -80,12 +80,10 @@ async def test_a_client_that_drops_and_resumes_on_any_node_misses_and_repeats_no
 async def test_subscribed_means_live(stack: Stack, pg: Any) -> None:
     """A row committed right after `subscribed` always arrives, on a channel that nobody else keeps subscribed."""
     for number in range(20):
-        channel = f"fresh-{number}"
-        await pg.execute(
-            f"create table fresh_{number} (id int primary key); select notifiws.watch('fresh_{number}', $q${channel}$q$)"
-        )
+        table, channel = f"fresh_{number}", f"fresh-{number}"
+        await pg.execute(f"create table {table} (id int primary key); select notifiws.watch('{table}', '{channel}')")
         async with Client(stack.ws_url(number % 2), channel) as client:
-            await pg.execute(f"insert into fresh_{number} values (1)")
+            await pg.execute(f"insert into {table} values (1)")
             await client.received(1, seconds=5)
             assert [event["new"] for event in client.events] == [{"id": 1}]
 

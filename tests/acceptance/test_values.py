@@ -1,4 +1,4 @@
-"""Values arrive exactly: quotes, control characters, ñ, emoji, 5 MB of jsonb, NaN, 30-digit numerics, in every format."""
+"""Values arrive exactly: quotes, control characters, ñ, emoji, 5 MB of jsonb, NaN, 30-digit numerics."""
 
 import asyncio
 import json
@@ -79,7 +79,8 @@ async def test_the_writers_session_settings_change_nothing(stack: Stack, pg: Any
         await pg.execute(
             """set timezone = 'Asia/Tokyo'; set bytea_output = escape; set extra_float_digits = -10;
             set datestyle = 'SQL, DMY'; set search_path = pg_temp;
-            insert into public.valores (id, f, b, at) values (300, 0.1::float8 + 0.2, '\\x00ff', '2026-11-24 10:00:00.5+00')"""
+            insert into public.valores (id, f, b, at)
+            values (300, 0.1::float8 + 0.2, '\\x00ff', '2026-11-24 10:00:00.5+00')"""
         )
         await v1.received(1)
         new = v1.events[0]["new"]
