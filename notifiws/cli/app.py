@@ -1,0 +1,72 @@
+"""The command line's root: registers the command groups, prints every error with its mend, ends with its exit code.
+
+Each file of this package that exports `register(app)` is a group. They import what they need when they run, so that
+`notifiws --help` answers at once.
+"""
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+
+from notifiws.cli.errors import CliError
+
+# In the order of --help.
+_GROUPS = (
+    "up", "status", "down", "migrate", "watch", "adopt", "listener", "ws", "tail", "emit", "healthcheck", "demo",
+)  # fmt: skip
+
+
+def build() -> typer.Typer:
+    """The command line with all its commands."""
+    app = typer.Typer(
+        name="notifiws",
+        help="What a Postgres transaction commits, every entitled browser sees within milliseconds.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for group in _GROUPS:
+        name = f"notifiws.cli.{group}"
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            continue
+        module.register(app)
+    return app
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="print the version and exit", is_eager=True)] = False,
+) -> None:
+    if version:
+        from notifiws.version import version as ours
+
+        typer.echo(ours())
+        raise typer.Exit
+
+
+def main() -> None:
+    """The entry point `notifiws`. Exit codes are the contract's."""
+    try:
+        build()()
+    except CliError as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        if error.fix:
+            sys.stderr.write(f"fix: {error.fix}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(0)
+    except BrokenPipeError:
+        # Whoever read our output went away (`| head`): nothing more to say to anybody.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""`notifiws healthcheck`: one question for a container engine to ask."""
+
+from typing import Annotated
+
+import typer
+
+from notifiws.cli.errors import Failed, UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(healthcheck)
+
+
+def healthcheck(
+    listener: Annotated[bool, typer.Option("--listener", help="ask on NOTIFIWS_LISTENER_PORT")] = False,
+) -> None:
+    """Ask /readyz of the node (or listener) on this machine. Exit code 0 when it is ready, 1 when not."""
+    import asyncio
+
+    from notifiws.stack.probe import readyz
+    from shared.settings import SettingsError, load
+
+    try:
+        settings = load()
+    except SettingsError as error:
+        raise UsageError(str(error), "correct the environment or .env") from error
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host  # noqa: S104
+    port = settings.listener_port if listener else settings.port
+    answer = asyncio.run(readyz(f"http://{f'[{host}]' if ':' in host else host}:{port}", 3.0))
+    if not answer.ready:
+        reasons = "; ".join(f"{reason['code']}: {reason['message']}" for reason in answer.reasons)
+        raise Failed(f"not ready: {reasons or 'no reason given'}")

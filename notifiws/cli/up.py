@@ -1,0 +1,92 @@
+"""`notifiws up`: the whole stack in the foreground."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from notifiws.cli.errors import CliError, Failed, InUse, PostgresAway, UsageError
+
+if TYPE_CHECKING:
+    from notifiws.stack.app import Stack
+
+DataDir = Annotated[Path, typer.Option("--data-dir", help="where this stack keeps its data", show_default=True)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(up)
+
+
+def up(
+    port: Annotated[
+        int | None, typer.Option(help="of the shared URL [default: 8000, or the next free one]", min=1, max=65535)
+    ] = None,
+    nodes: Annotated[int, typer.Option(help="how many WebSocket nodes", min=1, max=64)] = 2,
+    data_dir: DataDir = Path(".notifiws"),
+    demo: Annotated[
+        bool | None,
+        typer.Option("--demo/--no-demo", help="a demo inventory that sells [default: only in the embedded database]"),
+    ] = None,
+) -> None:
+    """Start everything and keep it running: database, Redis, listener, nodes, dashboard. Ctrl-C stops it all.
+
+    With DATABASE_URL or REDIS_URL set, those servers are used and not embedded ones.
+    """
+    from notifiws.stack import app as stack
+    from notifiws.stack import errors
+    from notifiws.stack.database import DatabaseAway
+    from notifiws.stack.directory import DataDirectory
+    from shared.settings import SettingsError, load
+
+    stack.die_with_make()
+    try:
+        settings = load(port=port)
+    except SettingsError as error:
+        raise UsageError(str(error), "correct the environment or .env") from error
+    if not settings.on_loopback and settings.auth is None and not (settings.jwt_secret or settings.jwt_jwks_url):
+        raise UsageError(
+            f"NOTIFIWS_HOST={settings.host} is reachable from outside, and nothing says who may connect",
+            "set NOTIFIWS_JWT_SECRET or NOTIFIWS_JWT_JWKS_URL, or NOTIFIWS_AUTH=none to open it to everybody",
+        )
+    given = settings.port if "port" in settings.model_fields_set else None
+    options = stack.Options(DataDirectory(data_dir), settings, given, nodes, demo)
+    try:
+        stack.run(options, ready=_show, say=_say)
+    except errors.InUse as error:
+        raise InUse(error.message, error.fix) from error
+    except DatabaseAway as error:
+        raise PostgresAway(error.message, error.fix) from error
+    except errors.StackError as error:
+        failed: CliError = Failed(error.message, error.fix)
+        raise failed from error
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _show(stack: "Stack") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from notifiws.version import version
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    # A URL that is cut or folded cannot be copied.
+    table.add_column(no_wrap=True, overflow="ignore")
+    if stack.around.dashboard:
+        table.add_row("dashboard", f"{stack.url}/")
+    table.add_row("websocket", f"{stack.url.replace('http', 'ws', 1)}/ws")
+    for part in stack.parts:
+        if part.url:
+            table.add_row(part.name, part.url)
+    if stack.postgres:
+        table.add_row("postgres", f"127.0.0.1:{stack.postgres.port}")
+    if stack.valkey:
+        table.add_row("valkey", f"127.0.0.1:{stack.valkey.port}")
+    console = Console(highlight=False)
+    console.print(f"[bold]notifiws {version()}[/bold], data and logs in {stack.directory.path}")
+    console.print(table, crop=False, soft_wrap=True)
+    console.print("URLs with passwords: notifiws status. Ctrl-C stops everything, the data stays.", style="dim")

@@ -1,0 +1,29 @@
+"""Readies the stack's database: schema `notifiws` up to date and, if wanted, the demo inventory."""
+
+import asyncpg
+
+from notifiws.stack import demo as inventory
+from notifiws.stack.errors import StackError
+
+
+class DatabaseAway(StackError):
+    """The database that `up` was told to use does not answer, or refuses us."""
+
+
+async def prepare(url: str, *, demo: bool) -> None:
+    """Migrate, and create the demo's tables where they are missing. Raises DatabaseAway, and what `migrate` raises."""
+    from db.migrate import migrate
+
+    try:
+        connection = await asyncpg.connect(url, timeout=10)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseAway(
+            f"Postgres at DATABASE_URL does not answer: {str(error) or type(error).__name__}",
+            "start it or correct DATABASE_URL; without DATABASE_URL, up brings its own",
+        ) from error
+    try:
+        await migrate(connection)
+        if demo:
+            await inventory.create(connection)
+    finally:
+        await connection.close()

@@ -1,0 +1,3 @@
+SELECT notifiws.watch('ventas', 'sales');
+SELECT notifiws.watch('stock', 'stock');
+SELECT notifiws.watch('productos', 'products');

@@ -1,0 +1,8 @@
+"""This release's version: one place, the package's metadata."""
+
+from importlib import metadata
+
+
+def version() -> str:
+    """Such as `0.1.0`."""
+    return metadata.version("notifiws")
