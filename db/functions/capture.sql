@@ -1,0 +1,226 @@
+-- What a watch writes into the log. notifiws.capture_body generates one trigger function a watch, static SQL that is
+-- planned once a session; notifiws.capture_sql is the same statement for whatever shape the table has right now.
+
+-- A table's shape as capture depends on it: its name, its columns' names, its primary key. Null when it can't be read.
+-- Declared immutable, although it reads the catalogs, for a purpose: a generated function compares it with a constant,
+-- the planner folds that into the cached plan, and the plan depends on the regclass constant, so Postgres itself throws
+-- it away on any DDL on the table. The check costs a writer nothing. The columns come from the parser, not from
+-- pg_attribute, since a REPEATABLE READ snapshot may be older than the DDL.
+create or replace function notifiws.shape(target regclass) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    columns text;
+    key text;
+begin
+    execute format('select row_to_json(x)::text from (select t.* from (values (1)) as one left join only %s as t on false) as x',
+                   target) into columns;
+    select pg_get_indexdef(i.indexrelid) into key
+    from pg_index i where i.indrelid = target and i.indisprimary and i.indimmediate;
+    return concat_ws(' ', target::text, columns, key);
+exception when others then
+    return null;
+end
+$$;
+
+-- The primary key's columns in key order, null without an immediate one.
+create or replace function notifiws.key_columns(target regclass) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array_agg(a.attname::text order by k.place)
+    from pg_index i
+    cross join unnest(i.indkey::int2[]) with ordinality as k (number, place)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+    where i.indrelid = target and i.indisprimary and i.indimmediate and k.place <= i.indnkeyatts
+$$;
+
+-- The columns that a watch captures, in table order: all, or the key and the chosen ones that (still) exist. Virtual
+-- generated columns are null in triggers: watch refuses them, and one added later is left out and reported.
+create or replace function notifiws.captured_columns(target regclass, chosen text[]) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
+    from pg_attribute a
+    where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+      and (chosen is null or a.attname = any (chosen) or a.attname = any (notifiws.key_columns(target)))
+$$;
+
+-- `"name":value` as row_to_json writes it, as an expression over the row called alias.
+create or replace function notifiws.member_sql(alias text, name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select format('%L || coalesce(to_json(%s.%I)::text, ''null'')', to_json(name)::text || ':', alias, name) $$;
+
+-- A function takes at most 100 arguments: join members with commas, fifty at a time. Null members are left out.
+create or replace function notifiws.members_sql(members text[]) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when count(*) = 0 then '''''' when count(*) = 1 then min(part)
+                else format('concat_ws('','', %s)', string_agg(format('nullif(%s, '''')', part), ', ' order by chunk)) end
+    from (
+        select (m.place - 1) / 50 as chunk, format('concat_ws('','', %s)', string_agg(m.member, ', ' order by m.place)) as part
+        from unnest(members) with ordinality as m (member, place)
+        group by 1
+    ) parts
+$$;
+
+-- The whole captured row as JSON text, as an expression over the row called alias. Without a choice of columns it is
+-- the whole row, free of names.
+create or replace function notifiws.row_sql(alias text, target regclass, chosen text[]) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when chosen is null and not exists (
+            select from pg_attribute a where a.attrelid = target and a.attnum > 0 and a.attgenerated = 'v' and not a.attisdropped)
+        then format('row_to_json(%s.*)::text', alias)
+        else format('''{'' || %s || ''}''', (
+            select notifiws.members_sql(array_agg(notifiws.member_sql(alias, c) order by place))
+            from unnest(notifiws.captured_columns(target, chosen)) with ordinality as u (c, place)))
+    end
+$$;
+
+-- The INSERT that logs one statement's rows. Transition tables are named notifiws_new and notifiws_old.
+--
+-- An UPDATE's rows are paired by their place: Postgres adds the old and the new row to the two transition tables in one
+-- step. By key it would go wrong where one statement moves a row twice, as two cascading foreign keys of one table do.
+-- A changed key becomes a delete and an insert, in the order in which the rows were changed.
+create or replace function notifiws.capture_sql(target regclass, channel text, chosen text[], op text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    key_names text[] := notifiws.key_columns(target);
+    names text[] := notifiws.captured_columns(target, chosen);
+    key_new text;
+    key_old text;
+    row_new text := notifiws.row_sql('n', target, chosen);
+    row_old text;
+    key_changed text := 'false';
+    diff text;
+    events text;
+begin
+    if key_names is null then
+        key_new := 'null::text';
+        key_old := 'null::text';
+    else
+        select format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(notifiws.member_sql('n', c) order by place))),
+               format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(notifiws.member_sql('o', c) order by place))),
+               format('record_image_ne(row(%s), row(%s))', string_agg(format('n.%I', c), ', ' order by place),
+                                             string_agg(format('o.%I', c), ', ' order by place))
+        into key_new, key_old, key_changed
+        from unnest(key_names) with ordinality as u (c, place);
+    end if;
+    case op
+    when 'INSERT' then
+        events := format('select ''insert'' as op, %s as key, %s as new, null::text as old from notifiws_new n', key_new, row_new);
+    when 'DELETE' then
+        events := format('select ''delete'' as op, %s as key, null::text as new, %s as old from notifiws_old o', key_old,
+                         notifiws.row_sql('o', target, chosen));
+    when 'TRUNCATE' then
+        events := 'select ''truncate'' as op, null::text as key, null::text as new, null::text as old';
+    when 'UPDATE' then
+        select notifiws.members_sql(array_agg(
+                   case when c = any (key_names) then notifiws.member_sql('o', c)
+                        else format('case when record_image_ne(row(n.%I), row(o.%I)) then %s end', c, c, notifiws.member_sql('o', c)) end
+                   order by place)),
+               notifiws.members_sql(array_agg(notifiws.member_sql('o', c) order by place))
+        into diff, row_old
+        from unnest(names) with ordinality as u (c, place);
+        -- part 1 is the delete of a changed key, part 2 the update or insert
+        events := format($sql$
+            select case when part = 1 then 'delete' when key_changed then 'insert' else 'update' end as op,
+                   case when part = 1 then key_old else key_new end as key,
+                   case when part = 2 then new end as new,
+                   case when part = 1 then old_row when not key_changed then old_diff end as old
+            from (
+                select *, generate_series(case when key_changed then 1 else 2 end, 2) as part
+                from (
+                    select n."notifiws#" as place, n."notifiws#new" as new, %s as key_new, %s as key_old,
+                           %s as key_changed,
+                           case when %s then '{' || %s || '}' end as old_row,
+                           case when not %s then '{' || %s || '}' end as old_diff
+                    from (select row_number() over () as "notifiws#", %s as "notifiws#new", n.* from notifiws_new n) n
+                    join (select row_number() over () as "notifiws#", o.* from notifiws_old o) o
+                      on o."notifiws#" = n."notifiws#"
+                    offset 0
+                ) pairs
+            ) parts
+            order by place, part$sql$,
+            key_new, key_old, key_changed, key_changed, coalesce(row_old, ''''''), key_changed, coalesce(diff, ''''''), row_new);
+    end case;
+    return format($sql$
+        insert into notifiws.outbox (slot, channel, op, source, key, new, old, bytes, at)
+        select (select notifiws.slot()), %L, e.op, %L, e.key, e.new, e.old,
+               coalesce(octet_length(e.key), 0) + coalesce(octet_length(e.new), 0) + coalesce(octet_length(e.old), 0),
+               (select clock_timestamp())
+        from (%s offset 0) e$sql$, channel, target::text, events);
+end
+$$;
+
+-- The way for a table whose shape is no longer the one its function was generated for: slower, never wrong. Last, if
+-- even that fails, the writer still goes on, and the loss is said: in the server's log and by notifiws.watches.
+create or replace function notifiws.capture_fallback_sql(watch_id integer, target regclass, op text) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    entry notifiws.watch_entry;
+begin
+    select * into strict entry from notifiws.watch_entry w where w.id = watch_id;
+    return notifiws.capture_sql(target, entry.channel, entry.columns, op);
+end
+$$;
+
+create or replace function notifiws.capture_failed(watch_id integer, target regclass, message text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise warning 'notifiws could not capture changes of %: %', target, message
+        using hint = 'run notifiws.watch on the table again; clients of its channel have to fetch afresh';
+    insert into notifiws.incident (watch, message)
+    select watch_id, message
+    where not exists (select from notifiws.incident i where i.watch = watch_id and i.at > clock_timestamp() - interval '1 minute');
+end
+$$;
+
+-- The text of a watch's trigger function.
+create or replace function notifiws.capture_body(watch_id integer, target regclass, channel text, chosen text[],
+                                                 events text[], shape text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    branches text;
+begin
+    select string_agg(format(E'when %L then%s;\n', upper(e), notifiws.capture_sql(target, channel, chosen, upper(e))), '' order by e)
+    into branches
+    from unnest(events) e;
+    return format($body$
+#variable_conflict use_column
+begin
+    if notifiws.shape(%L::regclass) = %L then
+        case tg_op
+        %s
+        end case;
+        if not found then  -- a statement that changed no row
+            return null;
+        end if;
+    else
+        begin
+            execute notifiws.capture_fallback_sql(%s, tg_relid, tg_op);
+        exception when others then
+            perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
+        end;
+    end if;
+    perform notifiws.ring();
+    return null;
+end
+$body$, target::oid::text, shape, branches, watch_id, watch_id);
+end
+$$;

@@ -1,0 +1,5 @@
+-- The public channels that something is declared to write to. → channel text
+select channel from notifiws.watch_entry
+union
+select channel from notifiws.adopted
+order by channel

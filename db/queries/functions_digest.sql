@@ -1,0 +1,2 @@
+-- Which functions the schema has. → one text
+select functions_digest from notifiws.meta

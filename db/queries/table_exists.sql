@@ -1,0 +1,2 @@
+-- $1 table text. → boolean
+select to_regclass($1) is not null

@@ -1,0 +1,2 @@
+-- $1 NOTIFY channel
+select notifiws.unadopt($1)

@@ -1,0 +1,2 @@
+-- $1 table text, $2 channel
+select notifiws.unwatch($1::text::regclass, $2)

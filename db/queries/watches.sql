@@ -1,0 +1,2 @@
+-- → channel, table, events text[], columns text[], condition, snapshot, always, in_force boolean, problem, created_at
+select * from notifiws.watches order by "table", channel
