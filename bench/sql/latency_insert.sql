@@ -1,0 +1,1 @@
+INSERT INTO bench_latency (seq, nota) VALUES ($1, $2)

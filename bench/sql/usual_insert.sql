@@ -1,0 +1,1 @@
+INSERT INTO bench_usual (seq, nota) VALUES ($1, $2)
