@@ -37,23 +37,16 @@ def status(
 
 
 def _show(answer: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from notifiws.cli.facts import show
 
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    # A URL that is cut or folded cannot be copied.
-    table.add_column(no_wrap=True, overflow="ignore")
     lag = answer["lag_seconds"]
-    table.add_row("state", answer["state"] + (f", {lag:.1f} s behind" if lag else ""))
+    facts = [("state", answer["state"] + (f", {lag:.1f} s behind" if lag else ""))]
     for name in ("url", "ws_url", "database_url", "redis_url", "data_dir", "epoch"):
-        table.add_row(name, str(answer[name] or "–"))
+        facts.append((name, str(answer[name] or "–")))
     services = [("listener", service) for service in answer["listeners"]]
     services += [(f"node {number}", service) for number, service in enumerate(answer["nodes"], 1)]
     for name, service in services:
         state = "ready" if service["ready"] else "; ".join(reason["message"] for reason in service["reasons"])
-        table.add_row(name, f"{service['url']}  pid {service['pid'] or '–'}  {state}")
-    for name in ("postgres", "valkey", "demo"):
-        if name in answer:
-            table.add_row(name, f"pid {answer[name]['pid'] or '–'}")
-    Console(highlight=False).print(table, crop=False, soft_wrap=True)
+        facts.append((name, f"{service['url']}  pid {service['pid'] or '–'}  {state}"))
+    facts += [(name, f"pid {answer[name]['pid'] or '–'}") for name in ("postgres", "valkey", "demo") if name in answer]
+    show(facts)

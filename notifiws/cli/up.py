@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from notifiws.cli.errors import CliError, Failed, InUse, PostgresAway, UsageError
+from notifiws.cli.errors import Failed, InUse, PostgresAway, SchemaMismatch, UsageError
 
 if TYPE_CHECKING:
     from notifiws.stack.app import Stack
@@ -33,6 +33,7 @@ def up(
 
     With DATABASE_URL or REDIS_URL set, those servers are used and not embedded ones.
     """
+    from db.migrate import MigrationBlocked, MigrationForbidden, SchemaError
     from notifiws.stack import app as stack
     from notifiws.stack import errors
     from notifiws.stack.database import DatabaseAway
@@ -57,9 +58,15 @@ def up(
         raise InUse(error.message, error.fix) from error
     except DatabaseAway as error:
         raise PostgresAway(error.message, error.fix) from error
+    except SchemaError as error:
+        raise SchemaMismatch(str(error), error.fix) from error
+    except (MigrationBlocked, MigrationForbidden) as error:
+        raise Failed(str(error), error.fix) from error
+    except stack.PartFailed as error:
+        kind = {2: UsageError, 6: SchemaMismatch}.get(error.exit_code, Failed)
+        raise kind(error.message, error.fix) from error
     except errors.StackError as error:
-        failed: CliError = Failed(error.message, error.fix)
-        raise failed from error
+        raise Failed(error.message, error.fix) from error
 
 
 def _say(line: str) -> None:
@@ -67,26 +74,16 @@ def _say(line: str) -> None:
 
 
 def _show(stack: "Stack") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    from notifiws.cli.facts import show
     from notifiws.version import version
 
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    # A URL that is cut or folded cannot be copied.
-    table.add_column(no_wrap=True, overflow="ignore")
-    if stack.around.dashboard:
-        table.add_row("dashboard", f"{stack.url}/")
-    table.add_row("websocket", f"{stack.url.replace('http', 'ws', 1)}/ws")
-    for part in stack.parts:
-        if part.url:
-            table.add_row(part.name, part.url)
-    if stack.postgres:
-        table.add_row("postgres", f"127.0.0.1:{stack.postgres.port}")
-    if stack.valkey:
-        table.add_row("valkey", f"127.0.0.1:{stack.valkey.port}")
-    console = Console(highlight=False)
-    console.print(f"[bold]notifiws {version()}[/bold], data and logs in {stack.directory.path}")
-    console.print(table, crop=False, soft_wrap=True)
-    console.print("URLs with passwords: notifiws status. Ctrl-C stops everything, the data stays.", style="dim")
+    facts = [("dashboard", f"{stack.url}/")] if stack.around.dashboard else []
+    facts += [("websocket", f"{stack.url.replace('http', 'ws', 1)}/ws")]
+    facts += [(part.name, part.url) for part in stack.parts if part.url]
+    facts += [("postgres", f"127.0.0.1:{stack.postgres.port}")] if stack.postgres else []
+    facts += [("valkey", f"127.0.0.1:{stack.valkey.port}")] if stack.valkey else []
+    show(
+        facts,
+        before=f"notifiws {version()}, data and logs in {stack.directory.path}",
+        after="URLs with passwords: notifiws status. Ctrl-C stops everything, the data stays.",
+    )

@@ -160,8 +160,7 @@ class Stack:
         background = [asyncio.create_task(self._keep_state()), asyncio.create_task(self._bound_logs())]
         try:
             await self._unless_stopped(self._bring_up(ready, background))
-            if not self._stop.is_set():
-                await self._unless_stopped(self._supervisor.failed())
+            await self._unless_stopped(self._supervisor.failed())
         finally:
             await self._take_down()
             for task in background:
@@ -268,17 +267,17 @@ class Stack:
             self._at_once.set()
 
     async def _unless_stopped(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+        """Do `work` until it is done, we are told to stop, or the supervisor itself fails."""
         stop = asyncio.create_task(self._stop.wait())
+        tasks = [asyncio.create_task(work), asyncio.create_task(self._supervisor.failed())]
         try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                task.result()
+            done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stop.cancel()
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for task in (stop, *tasks):
+                task.cancel()
+            await asyncio.gather(stop, *tasks, return_exceptions=True)
+        for task in done:
+            task.result()
 
     # What others see
 

@@ -90,8 +90,8 @@ class Supervisor:
         keeper = self._keepers.pop(part.name, None)
         if keeper:
             keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            # Its own fault, if it has one, is told by `failed`; here the process has to end all the same.
+            await asyncio.gather(keeper, return_exceptions=True)
         process = part.process
         if process is None or process.poll() is not None:
             return
