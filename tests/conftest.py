@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from notifiws.stack.postgres import PostgresServer
+from notifiws.stack.postgres import OWNER, PostgresServer
 from notifiws.stack.valkey import ValkeyServer
 
 STRICT = os.environ.get("NOTIFIWS_STRICT") == "1"
@@ -122,7 +122,7 @@ async def _admin(server: PostgresServer, statement: str) -> None:
 @contextlib.asynccontextmanager
 async def _new_database(server: PostgresServer, template: str) -> AsyncIterator[Database]:
     database = Database(server, f"t{next(_numbers)}")
-    await _admin(server, f"CREATE DATABASE {database.name} OWNER notifiws TEMPLATE {template} STRATEGY file_copy")
+    await _admin(server, f"CREATE DATABASE {database.name} OWNER {OWNER} TEMPLATE {template} STRATEGY file_copy")
     try:
         yield database
     finally:
@@ -138,7 +138,7 @@ def _template(postgres_server: PostgresServer) -> str:
     async def build() -> None:
         from db.migrate import migrate
 
-        await _admin(postgres_server, f"CREATE DATABASE {_TEMPLATE} OWNER notifiws")
+        await _admin(postgres_server, f"CREATE DATABASE {_TEMPLATE} OWNER {OWNER}")
         connection = await asyncpg.connect(postgres_server.url_of(_TEMPLATE))
         try:
             await migrate(connection)

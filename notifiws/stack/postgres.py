@@ -19,6 +19,8 @@ from notifiws.stack.errors import ServerFailed, StackError
 from notifiws.stack.ports import free_port
 from notifiws.stack.process import Account, alive, children_of, end_leftover, spawn, tail, works_on
 
+# The role that owns the database; made by bootstrap.sql, which says why it has this name.
+OWNER = "notifiws_owner"
 # Majors that the wheel bundles, and where.
 _FOLDERS = {18: "pginstall18", 16: "pginstall"}
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
@@ -75,7 +77,7 @@ class PostgresServer:
 
     def url_of(self, database: str, *, superuser: bool = False) -> str:
         """Any database of this server, as the owner role or as the superuser."""
-        role, password = ("postgres", self.superuser_password) if superuser else ("notifiws", self.owner_password)
+        role, password = ("postgres", self.superuser_password) if superuser else (OWNER, self.owner_password)
         return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}"
 
     @property

@@ -1,4 +1,6 @@
 -- The demo: a small chain of grocery shops. Created only where its tables do not exist yet.
+SET LOCAL search_path TO public, pg_temp;
+
 CREATE TABLE tiendas (
     id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     nombre text NOT NULL,
