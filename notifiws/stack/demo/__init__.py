@@ -54,10 +54,11 @@ async def sell(url: str) -> None:
 
 
 async def _sell(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    sale, delivery, low = _sql("sale"), _sql("delivery"), _sql("low")
+    sale, delivery, low, compact = (_sql(name) for name in ("sale", "delivery", "low", "compact"))
     while True:
         await asyncio.sleep(random.uniform(0.4, 1.6) / RATE)
         await connection.execute(sale, timeout=10)
         waiting = await connection.fetchval(low, timeout=10)
         if random.random() < waiting / (_LOW_ENOUGH * 10):
             await connection.execute(delivery, timeout=10)
+            await connection.execute(compact, timeout=10)
