@@ -13,10 +13,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.system import require_tool
 
@@ -242,11 +245,22 @@ def test_the_image_is_built_from_hashes_and_runs_as_nobody() -> None:
     assert 'CMD ["notifiws", "healthcheck"]' in final
 
 
-def test_the_lines_that_build_the_wheel_are_in_the_lock() -> None:
+def _needed(package: str) -> set[str]:
+    """A package and all that it requires here, by name."""
+    names = {package}
+    for requirement in map(Requirement, metadata.requires(package) or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            names |= _needed(canonicalize_name(requirement.name))
+    return names
+
+
+def test_the_lines_that_build_the_wheel_are_complete_and_in_the_lock() -> None:
     kept = re.search(r"\^\(([^)]*)\)==", DOCKERFILE)
     assert kept
+    names = set(kept[1].split("|"))
+    assert names == _needed("hatchling") | {"editables"}
     lock = (ROOT / "requirements/up.lock").read_text(encoding="utf-8")
-    for name in kept[1].split("|"):
+    for name in names:
         assert re.search(rf"^{re.escape(name)}==", lock, re.MULTILINE), f"{name} left the lock"
 
 
