@@ -24,12 +24,17 @@ class Keys:
         """String: JSON list of the declared channels."""
         return f"{self.namespace}:channels"
 
+    @property
+    def published(self) -> str:
+        """String: `<epoch>:<tick>:<floor>`, the last tick that is wholly published; behind the log, Redis lost it."""
+        return f"{self.namespace}:published"
+
     def stream(self, channel: str, epoch: str) -> str:
         """Stream: the channel's publications of one epoch, entry id `<tick>-<last event id>`, field `p`."""
         return f"{self.namespace}:{{{channel}}}:{epoch}:log"
 
     def sizes(self, channel: str, epoch: str) -> str:
-        """List beside the stream, one `id bytes ms` an entry: what trimming needs to know without reading entries."""
+        """List beside the stream, one `id bytes ms total` an entry: what trimming needs without reading entries."""
         return f"{self.namespace}:{{{channel}}}:{epoch}:sizes"
 
     def live(self, channel: str) -> str:

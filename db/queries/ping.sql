@@ -1,0 +1,2 @@
+-- Whether the session answers; keeps it from its idle timeouts.
+select 1

@@ -1,0 +1,115 @@
+"""The composition root of `notifiws listener`: settings in, exit code out."""
+
+import asyncio
+import signal
+import socket
+from typing import TypeVar
+
+import uvloop
+
+from db.migrate import SchemaError
+from listener_service.health import application, serve
+from listener_service.listener import Listener
+from listener_service.metrics import Metrics
+from listener_service.publisher import RedisPublisher
+from listener_service.relay import PACE, Pace
+from listener_service.session import PoolerFound
+from shared import logs
+from shared.codes import Unready
+from shared.keys import Keys
+from shared.readiness import Readiness
+from shared.redis_url import check_redis_url
+from shared.settings import Settings, SettingsError
+
+log = logs.logger("app")
+
+DONE, POSTGRES, SCHEMA, PORT = 0, 4, 6, 7
+
+
+def run(settings: Settings, pace: Pace = PACE) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. Raises SettingsError."""
+    if settings.database_url is None:
+        raise SettingsError("DATABASE_URL: not set; allowed: postgresql://user:password@host:port/database")
+    redis_url = check_redis_url(settings.redis_url.get_secret_value() if settings.redis_url else None)
+    logs.configure(settings.log_level, settings.log_format, "listener")
+    try:
+        sock = _bind(settings.host, settings.listener_port)
+    except OSError as error:
+        log.error(
+            "the health port is not to be had", host=settings.host, port=settings.listener_port, reason=str(error)
+        )
+        return PORT
+    with sock:
+        return uvloop.run(_main(settings, settings.database_url.get_secret_value(), redis_url, sock, pace))
+
+
+async def _main(settings: Settings, database_url: str, redis_url: str, sock: socket.socket, pace: Pace) -> int:
+    metrics = Metrics()
+    readiness = Readiness(_say)
+    publisher = RedisPublisher(
+        redis_url,
+        Keys(settings.namespace),
+        max_age=settings.history,
+        max_bytes=settings.history_bytes,
+    )
+    listener = Listener(
+        database_url,
+        publisher,
+        retention=settings.retention,
+        readiness=readiness,
+        metrics=metrics,
+        pace=pace,
+    )
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, listener.stop)
+    health = asyncio.create_task(serve(application(readiness, metrics, lambda: listener.role), sock))
+    host, port = sock.getsockname()[:2]
+    log.info("listener started", url=f"http://{host}:{port}")
+    try:
+        await listener.run()
+    except BaseExceptionGroup as group:
+        if pooler := _first(group, PoolerFound):
+            log.error(str(pooler))
+            return POSTGRES
+        if schema := _first(group, SchemaError):
+            log.error(str(schema), fix=schema.fix)
+            return SCHEMA
+        raise
+    finally:
+        health.cancel()
+        await asyncio.wait((health,))
+    log.info("listener stopped")
+    return DONE
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def _first(group: BaseExceptionGroup[BaseException], kind: type[E]) -> E | None:
+    for error in group.exceptions:
+        found = _first(error, kind) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, kind):
+            return found
+    return None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(128)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _say(code: Unready, message: str | None) -> None:
+    if message is None:
+        log.info("ready again", code=str(code))
+    else:
+        log.warning("not ready", code=str(code), reason=message)

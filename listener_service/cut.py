@@ -1,0 +1,88 @@
+"""Rows of a tick → publications, one chain per channel. No I/O.
+
+A publication holds consecutive events of one channel and tick, at most 500 and 256 KB of frame (one larger event goes
+alone). `prev` links each to the channel's former one. What is already published, found after a crash or a lost answer,
+is dropped by event, never by part, so parts need not fall on the same borders again.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from listener_service.heads import Found, Heads
+from listener_service.ports import Append, Outcome, Tick
+from shared.event import EncodedEvent, LogRow, encode_event
+from shared.position import Position
+from shared.publication import encode
+
+MAX_EVENTS: Final = 500
+MAX_FRAME_BYTES: Final = 256 * 1024
+# Channel, two positions and the words of an `events` frame.
+_FRAME_HEAD: Final = 360
+
+
+def split(
+    events: Sequence[EncodedEvent], max_events: int = MAX_EVENTS, max_bytes: int = MAX_FRAME_BYTES
+) -> list[Sequence[EncodedEvent]]:
+    """Cut a channel's events into parts of at most that many events and bytes of frame, none of them empty."""
+    parts: list[Sequence[EncodedEvent]] = []
+    start, size = 0, _FRAME_HEAD
+    for number, event in enumerate(events):
+        if number > start and (number - start == max_events or size + len(event.data) + 1 > max_bytes):
+            parts.append(events[start:number])
+            start, size = number, _FRAME_HEAD
+        size += len(event.data) + 1
+    if start < len(events):
+        parts.append(events[start:])
+    return parts
+
+
+class Batch:
+    """Rows of one tick on their way to Redis: ask for `appends`, do them, `settle`, until there are none."""
+
+    def __init__(self, tick: Tick, rows: Iterable[LogRow], heads: Heads) -> None:
+        """Rows are in id order. Raises KeyError for an op that this release does not know."""
+        self.tick = tick
+        self.events = 0
+        self.first_at = tick.at
+        self._heads = heads
+        self._pending: dict[str, list[EncodedEvent]] = {}
+        for row in rows:
+            self._pending.setdefault(row.channel, []).append(encode_event(row))
+            self.events += 1
+            self.first_at = min(self.first_at, row.at)
+
+    @property
+    def channels(self) -> set[str]:
+        """Channels on which something is still to be published."""
+        return set(self._pending)
+
+    def appends(self) -> list[Append]:
+        """What is still to be written, as far as is known. Raises Overtaken."""
+        appends = []
+        epoch, number = self._heads.epoch, self.tick.number
+        for channel, events in list(self._pending.items()):
+            if done := self._heads.done(channel, number):
+                events = [event for event in events if event.id > done]  # noqa: PLW2901
+                self._pending[channel] = events
+            if not events:
+                del self._pending[channel]
+                continue
+            expected, prev = self._heads.expected(channel), self._heads.former(channel)
+            for part in split(events):
+                position = Position(epoch, number, part[-1].id)
+                data = encode(channel, prev, position, self.tick.cut_us, part)
+                appends.append(Append(channel, expected, position, data))
+                expected = prev = position
+        return appends
+
+    def settle(self, appends: Sequence[Append], outcomes: Sequence[Outcome]) -> dict[str, Found]:
+        """Take in the answers to `appends`; returns what refusals revealed, by channel. Raises Overtaken."""
+        found: dict[str, Found] = {}
+        for append, outcome in zip(appends, outcomes, strict=True):
+            if outcome.written:
+                self._heads.written(append.channel, append.position)
+            else:
+                revealed = self._heads.refused(append.channel, self.tick.number, outcome.head)
+                if found.get(append.channel) is not Found.BEHIND:
+                    found[append.channel] = revealed
+        return found

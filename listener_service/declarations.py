@@ -1,0 +1,48 @@
+"""What is watched and adopted: read at the start of a leadership and when a NOTIFY says that it changed.
+
+Also has capture functions follow tables whose shape changed. Works on a session of its own, so that neither the relay
+nor the doorbell waits for it.
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from listener_service.doorbell import PostgresDoorbell
+from listener_service.heartbeat import Heartbeat
+from listener_service.session import FAILURES, Session, explain, open_session
+from shared.backoff import backoff
+from shared.logs import logger
+
+log = logger("declarations")
+
+# DDL rings no bell: how late the shape of a table is followed at most, and well below the session's idle timeout.
+EVERY: Final = 3.0
+
+
+async def follow(url: str, doorbell: PostgresDoorbell, heartbeat: Heartbeat) -> None:
+    """Keep doorbell and heartbeat told, for ever. Only cancellation ends it."""
+    attempt = 0
+    while True:
+        try:
+            async with open_session(url, "notifiws declarations") as session:
+                while True:
+                    await _tell(session, doorbell, heartbeat)
+                    attempt = 0
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(EVERY):
+                            await doorbell.config_changed.wait()
+        except FAILURES as error:
+            attempt += 1
+            log.warning("declarations are not read", reason=explain(error))
+            await asyncio.sleep(backoff(attempt))
+
+
+async def _tell(session: Session, doorbell: PostgresDoorbell, heartbeat: Heartbeat) -> None:
+    doorbell.config_changed.clear()
+    refreshed = await session.value("refresh_watches")
+    if refreshed:
+        log.info("capture follows the new shape of tables", watches=refreshed)
+    adopted = await session.rows("adopted")
+    await doorbell.adopt({row["pg_channel"]: row["channel"] for row in adopted})
+    heartbeat.declare(row["channel"] for row in await session.rows("declared_channels"))

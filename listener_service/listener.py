@@ -1,0 +1,166 @@
+"""One listener process: connects, stands by, leads, stands by again. Nothing it depends on ends it.
+
+The parts it puts together: `leader.py` (the lock), `relay.py` (the leader's loop), `doorbell.py`, `heartbeat.py`,
+`declarations.py`, `retention.py`.
+"""
+
+import asyncio
+import contextlib
+
+from db.migrate import SchemaError, check_schema
+from listener_service import declarations, epoch, leader, retention
+from listener_service.doorbell import PostgresDoorbell
+from listener_service.heartbeat import Heartbeat
+from listener_service.log import PostgresLog
+from listener_service.metrics import Metrics
+from listener_service.ports import LeadershipLost
+from listener_service.publisher import RedisPublisher
+from listener_service.relay import PACE, Pace, Relay
+from listener_service.session import FAILURES, Session, explain, open_session, refuse_pooler
+from shared.backoff import backoff
+from shared.codes import Unready
+from shared.logs import logger
+from shared.readiness import Readiness
+
+log = logger("listener")
+
+
+class Listener:
+    """`run` it once; `stop` ends it after the publication in hand."""
+
+    def __init__(
+        self,
+        database_url: str,
+        publisher: RedisPublisher,
+        *,
+        retention: float,
+        readiness: Readiness,
+        metrics: Metrics,
+        pace: Pace = PACE,
+    ) -> None:
+        self._url = database_url
+        self._publisher = publisher
+        self._retention = retention
+        self._readiness = readiness
+        self._metrics = metrics
+        self._pace = pace
+        self._stopping = asyncio.Event()
+        self._doorbell = PostgresDoorbell(database_url, readiness, metrics)
+        self._heartbeat = Heartbeat(publisher, readiness, metrics, self._stopping)
+        self._leads = False
+
+    @property
+    def role(self) -> str:
+        """`leader` or `standby`."""
+        return "leader" if self._leads else "standby"
+
+    def stop(self) -> None:
+        """End soon: /readyz is 503 from now on."""
+        self._readiness.unready(Unready.DRAINING, "the listener is stopping")
+        self._stopping.set()
+        self._doorbell.ring()
+
+    async def run(self) -> None:
+        """Until `stop`. Raises SchemaError and PoolerFound, which no waiting mends."""
+        async with asyncio.TaskGroup() as tasks:
+            # They end only by cancellation; should one die of a mistake, the whole listener does, and says so.
+            beside = [tasks.create_task(self._heartbeat.run())]
+            await self._until_pooler_is_ruled_out()
+            beside.append(tasks.create_task(self._doorbell.run()))
+            await self._serve_terms()
+            for task in beside:
+                task.cancel()
+        await self._publisher.close()
+
+    async def _until_pooler_is_ruled_out(self) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            try:
+                await refuse_pooler(self._url)
+                return
+            except FAILURES as error:
+                attempt += 1
+                await self._postgres_away(explain(error), attempt)
+
+    async def _serve_terms(self) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            why = "Postgres closed the session"
+            try:
+                async with open_session(self._url, "notifiws relay") as session:
+                    await check_schema(session.connection)
+                    self._readiness.clear(Unready.POSTGRES)
+                    self._readiness.clear(Unready.STARTING)
+                    attempt = 0
+                    if await leader.win(session, self._doorbell.farewell, self._stopping):
+                        await self._term(session)
+            except SchemaError:
+                raise
+            except LeadershipLost as lost:
+                why = str(lost)
+            except FAILURES as error:
+                why = explain(error)
+            except Exception:
+                # A mistake of ours, or an event that this release does not know: it stays in the log, and a standby
+                # (of a newer release perhaps) may do better.
+                log.exception("the relay failed; its tick is kept and tried again")
+                why = "the relay failed; its log says why"
+            if not self._stopping.is_set():
+                attempt += 1
+                self._metrics.reconnects.labels("relay").inc()
+                await self._postgres_away(why, attempt)
+
+    async def _term(self, session: Session) -> None:
+        """One leadership, from winning the lock to losing or leaving it. Raises LeadershipLost."""
+        adapter = PostgresLog(session)
+        name = self._publisher.epoch = await epoch.settle(adapter)
+        relay = Relay(
+            name,
+            adapter,
+            self._publisher,
+            self._doorbell,
+            self._doorbell.adopted,
+            readiness=self._readiness,
+            metrics=self._metrics,
+            stopping=self._stopping,
+            pace=self._pace,
+            on_channels=self._heartbeat.written,
+        )
+        log.info("leadership gained", epoch=name)
+        self._leads = True
+        self._metrics.leader.set(1)
+        self._metrics.leaderships.inc()
+        self._heartbeat.lead(relay, name)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                beside = [
+                    tasks.create_task(leader.keep(session)),
+                    tasks.create_task(declarations.follow(self._url, self._doorbell, self._heartbeat)),
+                    tasks.create_task(retention.rotate(self._url, self._retention, self._metrics)),
+                ]
+                await relay.lead()
+                for task in beside:
+                    task.cancel()
+            await leader.leave(session)
+            log.info("leadership left", tick=relay.completed)
+        except BaseExceptionGroup as group:
+            # The relay and the pings find the same loss; one of them is enough.
+            lost, other = group.split(LeadershipLost)
+            if other is not None or lost is None:
+                raise
+            log.warning("leadership lost", reason=str(lost.exceptions[0]), tick=relay.completed)
+            raise LeadershipLost(str(lost.exceptions[0])) from group
+        finally:
+            self._leads = False
+            self._metrics.leader.set(0)
+            self._heartbeat.follow()
+            self._doorbell.adopted.clear()
+            await self._doorbell.adopt({})
+
+    async def _postgres_away(self, why: str, attempt: int) -> None:
+        if attempt == 1:
+            log.warning("no session with Postgres", reason=why)
+        self._readiness.unready(Unready.POSTGRES, why)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(backoff(attempt, first=0.1, most=2.0)):
+                await self._stopping.wait()

@@ -1,0 +1,133 @@
+"""The Postgres adapter of the log: everything goes through the one session that holds the leader lock."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from db import loader
+from listener_service.ports import Cut, LeadershipLost, Tick
+from listener_service.session import FAILURES, Session, explain
+from shared.event import LogRow
+
+# A cut up to this size is answered whole, a larger one is paged.
+CUT_ROWS: Final = 5_000
+CUT_BYTES: Final = 4_000_000
+PAGE_ROWS: Final = 1_000
+PAGE_BYTES: Final = 1_000_000
+# Before its first row a page may have to wait for the sort of a whole backlog.
+PAGE_SECONDS: Final = 600.0
+CUT_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """The log's own words about itself. `broken`: why it can't be gone on with, None while it can."""
+
+    epoch: str
+    in_recovery: bool
+    broken: str | None
+
+
+@contextmanager
+def _or_lost() -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        raise LeadershipLost(explain(error)) from error
+
+
+class PostgresLog:
+    """See Log."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def meta(self) -> Meta:
+        """Which history this is."""
+        with _or_lost():
+            [row] = await self._session.rows("meta")
+        return Meta(row["epoch"], row["in_recovery"], row["broken"])
+
+    async def start_epoch(self) -> str:
+        """Begin a new epoch; returns its name."""
+        with _or_lost():
+            name: str = await self._session.value("start_epoch", timeout=PAGE_SECONDS)
+        return name
+
+    async def last_tick(self) -> Tick | None:
+        """See Log."""
+        with _or_lost():
+            [last] = await self._session.rows("last_tick")
+            # The first one of an epoch has no predecessor and no events.
+            found = await self._session.rows("tick", last["number"])
+        return Tick(found[0]["number"], found[0]["at"]) if found else None
+
+    async def cut(self) -> Cut | None:
+        """See Log."""
+        with _or_lost():
+            rows = await self._session.rows("cut", CUT_ROWS, CUT_BYTES, timeout=CUT_SECONDS)
+        if not rows:
+            return None
+        number, at, _, more = rows[0][:4]
+        return Cut(Tick(number, at), None if more else [LogRow(*row[4:]) for row in rows])
+
+    @asynccontextmanager
+    async def pages(self, tick: Tick, after: int) -> AsyncIterator[AsyncIterator[Sequence[LogRow]]]:
+        """See Log."""
+        connection, turn = self._session.connection, self._session.turn
+        with _or_lost():
+            # Whoever wants a turn in between (the pings) speaks inside this transaction.
+            transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+            async with turn:
+                await transaction.start()
+            try:
+                async with turn:
+                    found = await connection.fetchrow(loader.query("tick"), tick.number)
+                    if found is None:
+                        raise LeadershipLost(f"tick {tick.number} is no longer in the log")
+                    arguments = found["s1"], found["s2"], after
+                    sizes = await connection.cursor(loader.query("tick_rows_narrow"), *arguments, timeout=PAGE_SECONDS)
+                    rows = await connection.cursor(loader.query("tick_rows_wide"), *arguments, timeout=PAGE_SECONDS)
+                yield self._pages(sizes, rows)
+            finally:
+                if not connection.is_closed():
+                    async with turn:
+                        await transaction.rollback()
+
+    async def _pages(
+        self, sizes: "asyncpg.cursor.Cursor[asyncpg.Record]", rows: "asyncpg.cursor.Cursor[asyncpg.Record]"
+    ) -> AsyncIterator[Sequence[LogRow]]:
+        turn = self._session.turn
+        coming: deque[int] = deque()
+        more = True
+        while True:
+            if more and len(coming) < PAGE_ROWS:
+                async with turn:
+                    found = await sizes.fetch(PAGE_ROWS, timeout=PAGE_SECONDS)
+                coming.extend(row["bytes"] for row in found)
+                more = len(found) == PAGE_ROWS
+            count, size = 0, 0
+            while coming and count < PAGE_ROWS and (count == 0 or size + coming[0] <= PAGE_BYTES):
+                size += coming.popleft()
+                count += 1
+            if count == 0:
+                return
+            async with turn:
+                page = await rows.fetch(count, timeout=PAGE_SECONDS)
+            yield [LogRow(*row) for row in page]
+
+    async def adopt(self, payloads: Sequence[tuple[str, str]]) -> None:
+        """See Log."""
+        with _or_lost():
+            await self._session.rows(
+                "adopt_payloads", [channel for channel, _ in payloads], [payload for _, payload in payloads]
+            )
+
+    async def confirm(self) -> None:
+        """See Log."""
+        with _or_lost():
+            await self._session.value("ping", timeout=2.0)

@@ -1,0 +1,46 @@
+"""The listener's metrics. Times are seconds."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from shared.metrics import LATENCY_BUCKETS
+
+
+class Metrics:
+    """One set, in one registry; a process has one, each test its own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"notifiws_listener_{name}", text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(f"notifiws_listener_{name}", text, labels, registry=self.registry)
+
+        def latency(name: str, text: str) -> Histogram:
+            return Histogram(f"notifiws_listener_{name}", text, buckets=LATENCY_BUCKETS, registry=self.registry)
+
+        self.leader = gauge("leader", "1 while this listener holds the leader lock")
+        self.tick = gauge("tick", "Number of the newest tick that is wholly published")
+        self.lag = gauge("lag_seconds", "Age of the oldest tick that is not wholly published, 0 when all are")
+        self.ticks = counter("ticks_total", "Ticks wholly published")
+        self.events = counter("events_total", "Events of published ticks")
+        self.publications = counter("publications_total", "Appends that Redis took")
+        self.published_bytes = counter("published_bytes_total", "Bytes of those appends")
+        self.statement_to_tick = latency("statement_to_tick_seconds", "Oldest event's statement to its tick")
+        self.tick_to_publish = latency("tick_to_publish_seconds", "A tick's arrival in the relay to its last append")
+        self.polls = counter("polls_total", "Looks into the log, by what was found", ("found",))
+        self.asleep = gauge("doorbell_asleep", "1 while the relay sleeps and writers ring")
+        self.rings = counter("doorbell_rings_total", "Rings heard")
+        self.deaf = counter("doorbell_deaf_total", "Self-probes through NOTIFY that were not heard")
+        self.queue_usage = gauge("notify_queue_usage", "Used part of Postgres' NOTIFY queue, 0 to 1")
+        self.adopted = counter("adopted_total", "Adopted NOTIFY payloads written to the log")
+        self.adopted_dropped = counter(
+            "adopted_dropped_total", "Adopted NOTIFY payloads dropped, by reason", ("reason",)
+        )
+        self.adopted_queued = gauge("adopted_queued_bytes", "Adopted payloads that wait for the log")
+        self.refused = counter("refused_heads_total", "Appends that Redis refused, by what that revealed", ("found",))
+        self.redis_lost = counter("redis_lost_total", "Times that Redis was found to have lost its newest writes")
+        self.reconnects = counter("reconnects_total", "Connections made again, by what they are for", ("connection",))
+        self.leaderships = counter("leaderships_total", "Times that this listener became the leader")
+        self.rotations = counter("retention_rotations_total", "Slots of the log that retention emptied")

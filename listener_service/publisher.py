@@ -1,0 +1,170 @@
+"""The Redis adapter: appends by one script call each, the mark of the last whole tick, and the leader's keys.
+
+Every failure is RedisAway with its mend: the caller keeps its place and tries again, which the expected head makes
+safe. The client library must not retry by itself, so that nothing happens behind the relay's back.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import time
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+
+from listener_service.ports import Append, Mark, Outcome, RedisAway
+from shared.keys import Keys
+from shared.position import Position
+from shared.redis_url import TIMEOUTS
+
+SCRIPT: Final = Path(__file__).with_name("publish.lua").read_text(encoding="utf-8")
+SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisPublisher:
+    """Publishes one epoch's log under one namespace."""
+
+    def __init__(
+        self,
+        url: str,
+        keys: Keys,
+        *,
+        max_age: float,
+        max_bytes: int,
+        now: Callable[[], float] = time,
+    ) -> None:
+        """`max_age` in seconds and `max_bytes` bound each channel's stream; the smaller wins."""
+        self._redis: Redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **TIMEOUTS)
+        self._keys = keys
+        self._limits = (str(round(max_age * 1000)), str(max_bytes))
+        self._now = now
+        self.epoch = ""
+
+    async def append(self, appends: Sequence[Append]) -> list[Outcome]:
+        """See Publisher."""
+        answers = await self._append(appends)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            await self._do("SCRIPT LOAD", SCRIPT)
+            answers = await self._append(appends)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise _away(answer) from answer
+        return [Outcome(bool(written), Position.of_entry(self.epoch, head.decode())) for written, head in answers]
+
+    async def _append(self, appends: Sequence[Append]) -> list[Any]:
+        now = str(round(self._now() * 1000))
+        calls: Any = self._redis.pipeline(transaction=False)
+        for append in appends:
+            calls.execute_command(
+                "EVALSHA",
+                SHA,
+                2,
+                self._keys.stream(append.channel, self.epoch),
+                self._keys.sizes(append.channel, self.epoch),
+                self._keys.live(append.channel),
+                append.expected.entry_id,
+                append.position.entry_id,
+                append.data,
+                now,
+                *self._limits,
+            )
+        try:
+            answers: list[Any] = await calls.execute(raise_on_error=False)
+        except (RedisError, OSError) as error:
+            raise _away(error) from error
+        return answers
+
+    async def mark(self, mark: Mark) -> None:
+        """See Publisher."""
+        await self._do("SET", self._keys.published, f"{self.epoch}:{mark.tick}:{mark.floor}")
+
+    async def marked(self) -> Mark | None:
+        """See Publisher."""
+        value = await self._do("GET", self._keys.published)
+        epoch, tick, floor = value.decode().split(":") if value else ("", "0", "0")
+        return Mark(int(tick), int(floor)) if epoch == self.epoch else None
+
+    async def ping(self) -> None:
+        """Return if Redis answers. Raises RedisAway."""
+        await self._do("PING")
+
+    async def announce_epoch(self) -> None:
+        """Tell the nodes which epoch's streams are valid. Before anything of it is published."""
+        await self._do("SET", self._keys.epoch, self.epoch)
+
+    async def declare(self, channels: Sequence[str]) -> None:
+        """Tell the nodes the declared channels."""
+        await self._do("SET", self._keys.channels, json.dumps(channels))
+
+    async def declared(self) -> list[str]:
+        """What was last declared here."""
+        value = await self._do("GET", self._keys.channels)
+        return list(json.loads(value)) if value else []
+
+    async def beat(self, heartbeat: dict[str, object]) -> None:
+        """The leader's heartbeat, to read and to hear."""
+        text = json.dumps(heartbeat)
+        calls: Any = self._redis.pipeline(transaction=False)
+        calls.execute_command("SET", self._keys.relay, text)
+        calls.execute_command("PUBLISH", self._keys.relay, text)
+        try:
+            await calls.execute()
+        except (RedisError, OSError) as error:
+            raise _away(error) from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+
+    async def _do(self, *command: str) -> Any:
+        try:
+            redis: Any = self._redis
+            return await redis.execute_command(*command)
+        except (RedisError, OSError) as error:
+            raise _away(error) from error
+
+
+_MENDS: Final = (
+    (AuthenticationError, "Redis refuses the user or password; mend REDIS_URL"),
+    (NoPermissionError, "Redis' ACL forbids what the relay does; grant it the namespace's keys and channels"),
+    (ReadOnlyError, "Redis is a read-only replica; point REDIS_URL at the primary"),
+    (BusyLoadingError, "Redis is loading its data; it will answer by itself"),
+    (TimeoutError, "Redis does not answer in time; it is frozen, overloaded or cut off"),
+)
+_MENDS_BY_WORD: Final = (
+    ("OOM", "Redis is out of memory; raise its maxmemory or lower NOTIFIWS_HISTORY_BYTES"),
+    ("NOAUTH", "Redis wants a password; put it into REDIS_URL"),
+    ("WRONGPASS", "Redis refuses the user or password; mend REDIS_URL"),
+    ("MISCONF", "Redis refuses writes because it cannot save its data; mend its disk"),
+    ("LOADING", "Redis is loading its data; it will answer by itself"),
+    ("READONLY", "Redis is a read-only replica; point REDIS_URL at the primary"),
+    ("MASTERDOWN", "Redis is a replica without its primary; point REDIS_URL at the primary"),
+    ("BUSY", "Redis runs somebody's endless script; SCRIPT KILL ends it"),
+)
+
+
+def _away(error: BaseException) -> RedisAway:
+    for kind, mend in _MENDS:
+        if isinstance(error, kind):
+            return RedisAway(f"{mend} ({error})")
+    if isinstance(error, ResponseError):
+        # redis-py takes some codes off the text and leaves others.
+        text = "OOM" if "maxmemory" in str(error) else str(error)
+        for word, mend in _MENDS_BY_WORD:
+            if text.startswith(word):
+                return RedisAway(f"{mend} ({error})")
+        return RedisAway(f"Redis refuses: {error}")
+    return RedisAway(f"Redis is not reached; start it, or mend REDIS_URL ({error})")

@@ -1,0 +1,279 @@
+"""The leader's loop: replay, then cut and publish while there is work, then sleep until the doorbell rings.
+
+Tick n + 1 is never cut before tick n is wholly published and marked, so at a start only the last tick can be
+unfinished. It is replayed; what Redis has of it already, the script refuses. Connections, the lock and the doorbell
+are the adapters' (`ports.py` says what is asked of them); which events belong together is `cut.py`'s.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final, Protocol
+
+from listener_service.cut import Batch
+from listener_service.heads import Found, Heads
+from listener_service.metrics import Metrics
+from listener_service.ports import Cut, Doorbell, Log, Mark, Publisher, RedisAway, Tick
+from shared.backoff import backoff
+from shared.codes import Unready
+from shared.event import LogRow
+from shared.logs import logger
+from shared.readiness import Readiness
+
+log = logger("relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds. `tick`: the least time from one tick to the next, since each is a durable commit and a kept row.
+    `poll`: the most time between polls while awake. `fallback`: the same while asleep, for what does not ring.
+    """
+
+    tick: float = 0.010
+    poll: float = 0.050
+    fallback: float = 1.0
+
+
+PACE: Final = Pace()
+
+
+class Adopted(Protocol):
+    """Adopted NOTIFY payloads that wait for the log."""
+
+    def take(self) -> Sequence[tuple[str, str]]:
+        """The next few (channel, payload), in the order of arrival; they stay until `taken`."""
+
+    def taken(self) -> None:
+        """The log has them."""
+
+
+class Relay:
+    """One leadership. Make a new one for the next: what is known of Redis' heads ends with it."""
+
+    def __init__(
+        self,
+        epoch: str,
+        log: Log,
+        publisher: Publisher,
+        doorbell: Doorbell,
+        adopted: Adopted,
+        *,
+        readiness: Readiness,
+        metrics: Metrics,
+        stopping: asyncio.Event,
+        pace: Pace = PACE,
+        on_channels: Callable[[set[str]], None] = lambda channels: None,
+    ) -> None:
+        self._log = log
+        self._publisher = publisher
+        self._doorbell = doorbell
+        self._adopted = adopted
+        self._readiness = readiness
+        self._metrics = metrics
+        self._stopping = stopping
+        self._pace = pace
+        self._on_channels = on_channels
+        self._heads = Heads(epoch)
+        self._epoch = epoch
+        self._last_cut = float("-inf")
+        self._failures = 0
+        self._unpublished: tuple[Tick, float] | None = None
+        self.completed = 0
+
+    @property
+    def redis_failing(self) -> bool:
+        """Whether the last attempt to publish failed."""
+        return self._failures > 0
+
+    @property
+    def lag(self) -> float:
+        """Seconds for which the newest tick has been waiting to be wholly published."""
+        return 0.0 if self._unpublished is None else monotonic() - self._unpublished[1]
+
+    async def lead(self) -> None:
+        """Relay until `stopping`; what is in hand then is finished first. Raises LeadershipLost."""
+        await self._replay()
+        empty = 0
+        while not self._stopping.is_set():
+            if await self._work():
+                empty = 0
+            elif await self._doorbell.fall_asleep():
+                await self._sleep()
+                empty = 0
+            else:
+                await self._doorbell.wait(min(self._pace.tick * 2**empty, self._pace.poll))
+                empty = min(empty + 1, 10)
+        await self._write_adopted()  # the next leader cuts them
+
+    async def _sleep(self) -> None:
+        """Writers ring now, and all who did not are visible: one last look, then wait."""
+        self._metrics.asleep.set(1)
+        try:
+            if not await self._work() and not self._stopping.is_set():
+                await self._doorbell.wait(self._pace.fallback)
+        finally:
+            self._metrics.asleep.set(0)
+            self._doorbell.wake_up()
+
+    async def _replay(self) -> None:
+        """Publish what the former leader may have left of the last tick."""
+        last = await self._log.last_tick()
+        marked = await self._marked()
+        if marked is not None and marked.floor:
+            self._heads.distrust(marked.floor)
+        if last is None or self._stopping.is_set():
+            return
+        # Only a marked tick is followed by another, so a mark before the last but one is a lost one.
+        self.completed = last.number - 1
+        self.check(marked, self.completed)
+        self._unpublished = (last, monotonic())
+        if (marked is None or marked.tick < last.number) and not await self._publish_pages(last):
+            return
+        await self._complete(last)
+
+    async def _work(self) -> bool:
+        """Adopted payloads into the log, then one cut, published. Returns whether there was a tick."""
+        await self._keep_pace()
+        await self._write_adopted()
+        cut = await self._log.cut()
+        self._metrics.polls.labels("tick" if cut else "nothing").inc()
+        if cut is None:
+            return False
+        self._last_cut = monotonic()
+        await self._publish(cut)
+        return True
+
+    async def _write_adopted(self) -> None:
+        while payloads := self._adopted.take():
+            await self._log.adopt(payloads)
+            self._adopted.taken()
+            self._metrics.adopted.inc(len(payloads))
+
+    async def _keep_pace(self) -> None:
+        wait = self._last_cut + self._pace.tick - monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    async def _publish(self, cut: Cut) -> None:
+        started = monotonic()
+        self._unpublished = (cut.tick, started)
+        if cut.rows is None:
+            if not await self._publish_pages(cut.tick):
+                return
+        else:
+            batch = self._batch(cut.tick, cut.rows)
+            self._metrics.statement_to_tick.observe(max(0.0, (cut.tick.at - batch.first_at).total_seconds()))
+            while True:
+                try:
+                    await self._push(batch)
+                    break
+                except RedisAway as away:
+                    if not await self._wait_for_redis(away):
+                        return
+        self._metrics.tick_to_publish.observe(monotonic() - started)
+        await self._complete(cut.tick)
+
+    async def _publish_pages(self, tick: Tick) -> bool:
+        """Publish a tick page by page. False: stopped before its end; the next leader replays it."""
+        after, pages, started = 0, 0, monotonic()
+        while True:
+            try:
+                async with self._log.pages(tick, after) as rows_of_page:
+                    async for rows in rows_of_page:
+                        await self._push(self._batch(tick, rows))
+                        after = rows[-1].id
+                        pages += 1
+                        if pages % 200 == 0:
+                            log.info("publishing a big tick", tick=tick.number, pages=pages, last_event=after)
+                        if self._stopping.is_set():
+                            return False
+                break
+            except RedisAway as away:
+                # Outside the block, so that no snapshot is held while Redis is away.
+                failure = away
+            if not await self._wait_for_redis(failure):
+                return False
+        if pages >= 200:
+            log.info("big tick published", tick=tick.number, pages=pages, seconds=round(monotonic() - started, 2))
+        return True
+
+    def _batch(self, tick: Tick, rows: Sequence[LogRow]) -> Batch:
+        batch = Batch(tick, rows, self._heads)
+        self._on_channels(batch.channels)
+        self._metrics.events.inc(batch.events)
+        return batch
+
+    async def _push(self, batch: Batch) -> None:
+        """Publish a batch. Raises RedisAway; calling it again goes on."""
+        while appends := batch.appends():
+            outcomes = await self._publisher.append(appends)
+            self._redis_is_back()
+            self._metrics.publications.inc(sum(outcome.written for outcome in outcomes))
+            self._metrics.published_bytes.inc(
+                sum(len(append.data) for append, outcome in zip(appends, outcomes, strict=True) if outcome.written)
+            )
+            for channel, found in batch.settle(appends, outcomes).items():
+                self._metrics.refused.labels(found.name.lower()).inc()
+                if found is Found.BEHIND:
+                    self._lost(channel=channel, tick=batch.tick.number)
+                    # Only a leader may write over a hole: a deposed one could not tell it from its own lateness.
+                    await self._log.confirm()
+
+    async def _complete(self, tick: Tick) -> None:
+        while True:
+            try:
+                await self._publisher.mark(Mark(tick.number, self._heads.floor))
+                break
+            except RedisAway as away:
+                if not await self._wait_for_redis(away):
+                    return
+        self._redis_is_back()
+        self._unpublished = None
+        self.completed = tick.number
+        self._metrics.ticks.inc()
+        self._metrics.tick.set(tick.number)
+
+    async def _marked(self) -> Mark | None:
+        while True:
+            try:
+                marked = await self._publisher.marked()
+                self._redis_is_back()
+                return marked
+            except RedisAway as away:
+                if not await self._wait_for_redis(away):
+                    return None
+
+    async def _wait_for_redis(self, away: RedisAway) -> bool:
+        """Keep the place, say why, wait. False: stopping, there is no point in trying again."""
+        if self._failures == 0:
+            log.warning("Redis does not take publications; the relay keeps its place", reason=str(away))
+        self._failures += 1
+        self._readiness.unready(Unready.REDIS, str(away))
+        try:
+            async with asyncio.timeout(backoff(self._failures, first=0.05, most=2.0)):
+                await self._stopping.wait()
+            return False
+        except TimeoutError:
+            pass
+        with contextlib.suppress(RedisAway):  # the next attempt says so itself
+            self.check(await self._publisher.marked(), self.completed)
+        return True
+
+    def _redis_is_back(self) -> None:
+        if self._failures:
+            log.info("Redis takes publications again", attempts=self._failures)
+            self._failures = 0
+            self._readiness.clear(Unready.REDIS)
+
+    def check(self, marked: Mark | None, completed: int) -> None:
+        """Compare a mark with what was completed before it was asked for."""
+        if completed > self._heads.floor and (marked is None or marked.tick < completed):
+            self._lost(marked=marked and marked.tick, completed=completed)
+
+    def _lost(self, **what: object) -> None:
+        if self.completed > self._heads.floor:
+            self._metrics.redis_lost.inc()
+            self._heads.distrust(self.completed)
+            log.error("Redis has lost publications: clients that have not seen them are told to fetch afresh", **what)
