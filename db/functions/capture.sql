@@ -153,11 +153,12 @@ begin
             order by place, part$sql$,
             key_new, key_old, key_changed, key_changed, coalesce(row_old, ''''''), key_changed, coalesce(diff, ''''''), row_new);
     end case;
+    -- offset 0: each text is made once, and measured
     return format($sql$
         insert into notifiws.outbox (slot, channel, op, source, key, new, old, bytes, at)
-        select (select notifiws.slot()), %L, e.op, %L, e.key, e.new, e.old,
+        select notifiws.slot(), %L, e.op, %L, e.key, e.new, e.old,
                coalesce(octet_length(e.key), 0) + coalesce(octet_length(e.new), 0) + coalesce(octet_length(e.old), 0),
-               (select clock_timestamp())
+               clock_timestamp()
         from (%s offset 0) e$sql$, channel, target::text, events);
 end
 $$;
@@ -189,25 +190,17 @@ begin
 end
 $$;
 
--- The text of a watch's trigger function.
+-- The text of a watch's trigger function for one op. Every expression here is paid by every writer's statement, so there
+-- are few: the bell's usual case, a relay that is awake, is asked inline.
 create or replace function notifiws.capture_body(watch_id integer, target regclass, channel text, chosen text[],
-                                                 events text[], shape text) returns text
-language plpgsql stable
+                                                 op text, shape text) returns text
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    branches text;
-begin
-    select string_agg(format(E'when %L then%s;\n', upper(e), notifiws.capture_sql(target, channel, chosen, upper(e))), '' order by e)
-    into branches
-    from unnest(events) e;
-    return format($body$
+    select format($body$
 #variable_conflict use_column
 begin
-    if notifiws.shape(%L::regclass) = %L then
-        case tg_op
-        %s
-        end case;
+    if notifiws.shape(%L::regclass) = %L then%s;
         if not found then  -- a statement that changed no row
             return null;
         end if;
@@ -218,9 +211,11 @@ begin
             perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
         end;
     end if;
-    perform notifiws.ring();
+    if coalesce(current_setting('notifiws.doorbell', true), '') <> ''
+       or not pg_try_advisory_xact_lock_shared(1852797033, 2) then
+        perform notifiws.ring();
+    end if;
     return null;
 end
-$body$, target::oid::text, shape, branches, watch_id, watch_id);
-end
+$body$, target::oid::text, shape, notifiws.capture_sql(target, channel, chosen, upper(op)), watch_id, watch_id)
 $$;

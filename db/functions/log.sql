@@ -4,7 +4,7 @@
 -- notifiws.rotate replaces this function when the retention asks for longer slots.
 create or replace function notifiws.slot() returns smallint
 language sql volatile parallel safe
-return (extract(epoch from clock_timestamp())::bigint / 14400 % 8)::smallint;
+return (date_part('epoch', clock_timestamp())::bigint / 14400 % 8)::smallint;
 
 create or replace function notifiws.check_channel(channel text) returns void
 language plpgsql immutable parallel safe

@@ -16,7 +16,7 @@ begin
     -- Eight slots must hold more than the retention, or a slot would come round again before it is old.
     if seconds > (select slot_seconds from notifiws.meta) then
         execute format('create or replace function notifiws.slot() returns smallint language sql volatile parallel safe '
-                       'return (extract(epoch from clock_timestamp())::bigint / %s %% 8)::smallint', seconds);
+                       'return (date_part(''epoch'', clock_timestamp())::bigint / %s %% 8)::smallint', seconds);
         update notifiws.meta set slot_seconds = seconds;
     end if;
     -- The newest tick older than the retention; not the last one, which may not be published yet.

@@ -65,7 +65,18 @@ begin
 end
 $$;
 
--- Generate the function of a watch for the table's present shape. Touches no lock of the table.
+-- The functions of a watch, one an op. Their triggers are found through them.
+create or replace function notifiws.capture_functions(watch_id integer) returns setof regprocedure
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select p.oid
+    from pg_proc p
+    where p.pronamespace = 'notifiws'::regnamespace
+      and p.proname = any (array(select 'capture_' || watch_id || '_' || e from unnest('{insert,update,delete,truncate}'::text[]) e))
+$$;
+
+-- Generate the functions of a watch for the table's present shape. Touches no lock of the table.
 create or replace function notifiws.generate(watch_id integer, target regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -74,6 +85,8 @@ as $$
 declare
     entry notifiws.watch_entry;
     shape text := notifiws.shape(target);
+    event text;
+    name text;
 begin
     if shape is null then
         raise exception 'table % cannot be read by %', target, current_user
@@ -82,14 +95,16 @@ begin
     update notifiws.watch_entry w set target = target, source = target::text, shape = shape
     where w.id = watch_id
     returning w.* into strict entry;
-    -- Whatever the writer's session has set, values read the same. TimeZone and the like cost a microsecond a call.
-    execute format(
-        'create or replace function notifiws.%I() returns trigger language plpgsql security definer '
-        'set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set intervalstyle = postgres '
-        'set bytea_output = hex set extra_float_digits = 1 set datestyle = ''ISO, MDY'' as %L',
-        'capture_' || watch_id,
-        notifiws.capture_body(watch_id, target, entry.channel, entry.columns, entry.events, shape));
-    execute format('revoke all on function notifiws.%I() from public', 'capture_' || watch_id);
+    foreach event in array entry.events loop
+        name := 'capture_' || watch_id || '_' || event;
+        -- Whatever the writer's session has set, values read the same.
+        execute format(
+            'create or replace function notifiws.%I() returns trigger language plpgsql security definer '
+            'set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set intervalstyle = postgres '
+            'set bytea_output = hex set extra_float_digits = 1 set datestyle = ''ISO, MDY'' as %L',
+            name, notifiws.capture_body(watch_id, target, entry.channel, entry.columns, event, shape));
+        execute format('revoke all on function notifiws.%I() from public', name);
+    end loop;
     delete from notifiws.incident where watch = watch_id;
 end
 $$;
@@ -155,7 +170,7 @@ begin
     select * into entry from notifiws.watch_entry w where w.target = target and w.channel = channel;
     if found and (entry.events <> wanted or (
             select count(*) from pg_trigger t
-            where t.tgrelid = target and t.tgfoid = to_regproc('notifiws.capture_' || entry.id)) <> cardinality(wanted)) then
+            where t.tgrelid = target and t.tgfoid in (select notifiws.capture_functions(entry.id))) <> cardinality(wanted)) then
         perform notifiws.unwatch(target, channel);
         entry := null;
     end if;
@@ -173,7 +188,7 @@ begin
                                        when 'update' then 'referencing old table as notifiws_old new table as notifiws_new'
                                        when 'delete' then 'referencing old table as notifiws_old'
                                        else '' end,
-                                'capture_' || entry.id))
+                                'capture_' || entry.id || '_' || e))
         into triggers from unnest(wanted) e;
         perform notifiws.with_short_lock(triggers);
     end if;
@@ -197,7 +212,7 @@ begin
             using errcode = 'undefined_object', hint = 'notifiws.watches lists those that are';
     end if;
     -- cascade takes the triggers along, on a table that somebody else may own
-    perform notifiws.with_short_lock(array[format('drop function if exists notifiws.%I() cascade', 'capture_' || entry.id)]);
+    perform notifiws.with_short_lock(array(select format('drop function %s cascade', f) from notifiws.capture_functions(entry.id) f));
     delete from notifiws.watch_entry w where w.id = entry.id;
     perform pg_notify('notifiws_config', '');
 end
@@ -219,7 +234,7 @@ begin
         raise exception 'no dropped table % is watched on channel %', coalesce(source, 'null'), coalesce(quote_literal(channel), 'null')
             using errcode = 'undefined_object', hint = 'notifiws.watches lists those that are';
     end if;
-    execute format('drop function if exists notifiws.%I() cascade', 'capture_' || watch_id);
+    perform notifiws.with_short_lock(array(select format('drop function %s cascade', f) from notifiws.capture_functions(watch_id) f));
     perform pg_notify('notifiws_config', '');
 end
 $$;

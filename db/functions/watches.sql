@@ -11,7 +11,7 @@ from notifiws.watch_entry w
 left join lateral (
     select t.tgrelid as target, count(*) as present, count(*) filter (where t.tgenabled in ('O', 'A')) as enabled
     from pg_trigger t
-    where t.tgfoid = to_regproc('notifiws.capture_' || w.id)
+    where t.tgfoid in (select notifiws.capture_functions(w.id))
     group by t.tgrelid
     order by count(*) desc
     limit 1

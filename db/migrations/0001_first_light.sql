@@ -70,7 +70,7 @@ create table notifiws.tick_5 partition of notifiws.tick for values in (5) with (
 create table notifiws.tick_6 partition of notifiws.tick for values in (6) with (autovacuum_vacuum_insert_threshold = -1);
 create table notifiws.tick_7 partition of notifiws.tick for values in (7) with (autovacuum_vacuum_insert_threshold = -1);
 
--- What is watched. Its triggers call notifiws.capture_<id>(), which is generated from this row.
+-- What is watched. Its triggers call notifiws.capture_<id>_<op>(), which are generated from this row.
 create table notifiws.watch_entry (
     id integer generated always as identity primary key,
     target oid not null,
