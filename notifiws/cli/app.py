@@ -12,6 +12,7 @@ import typer
 
 from notifiws.cli.errors import CliError
 
+_INTERRUPTED = 130
 # In the order of --help.
 _GROUPS = (
     "up", "status", "down", "migrate", "watch", "adopt", "listener", "ws", "tail", "emit", "healthcheck", "demo",
@@ -41,30 +42,35 @@ def build() -> typer.Typer:
     return app
 
 
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="print the version and exit", is_eager=True)] = False,
-) -> None:
-    if version:
-        from notifiws.version import version as ours
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from notifiws.version import version
 
-        typer.echo(ours())
+        typer.echo(version())
         raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and exit", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What stands before any command."""
 
 
 def main() -> None:
     """The entry point `notifiws`. Exit codes are the contract's."""
     try:
-        build()()
+        build()(prog_name="notifiws")
     except CliError as error:
         sys.stderr.write(f"error: {error.message}\n")
         if error.fix:
             sys.stderr.write(f"fix: {error.fix}\n")
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        # The framework's word for Ctrl-C; in the contract a stop by signal is 0.
+        sys.exit(0 if end.code == _INTERRUPTED else end.code)
     except KeyboardInterrupt:
-        sys.exit(0)
-    except BrokenPipeError:
-        # Whoever read our output went away (`| head`): nothing more to say to anybody.
-        sys.stderr.close()
         sys.exit(0)
 
 

@@ -117,7 +117,7 @@ def _npm(*arguments: str) -> None:
         cwd=ROOT,
         check=True,
         stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
+        stdout=2,
         env={**os.environ, "NEXT_TELEMETRY_DISABLED": "1", "NO_UPDATE_NOTIFIER": "1"},
         preexec_fn=lambda: die_with_parent(signal.SIGKILL, parent),
     )
