@@ -1,0 +1,101 @@
+"""The composition root of a node: the FastAPI app, and the process around it."""
+
+import asyncio
+import contextlib
+import errno
+import sys
+from collections.abc import AsyncIterator
+
+import uvloop
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from shared import logs
+from shared.settings import Settings, SettingsError
+from ws_service import errors
+from ws_service.endpoints import dashboard, health, http, plain, v1
+from ws_service.gate import GateMiddleware, origin_pattern
+from ws_service.node import Node
+from ws_service.server import NodeServer, bind
+
+_EXIT_FAILED = 1
+_EXIT_SETTINGS = 2
+_EXIT_IN_USE = 7
+
+
+def check_settings(settings: Settings) -> None:
+    """What a node cannot start with. Raises SettingsError with the mend."""
+    if settings.auth == "jwt":
+        raise SettingsError(
+            "NOTIFIWS_AUTH: read 'jwt'; unsupported in this release; "
+            "allowed: none, and keep the port away from strangers"
+        )
+    if settings.auth is None and not settings.on_loopback:
+        raise SettingsError(
+            f"NOTIFIWS_AUTH: not set, and NOTIFIWS_HOST {settings.host!r} is reachable by others; "
+            "set NOTIFIWS_AUTH=none to open every channel to whoever connects, or NOTIFIWS_HOST=127.0.0.1"
+        )
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The node as an ASGI app; its parts run during the lifespan. Raises SettingsError."""
+    check_settings(settings)
+    node = Node(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with node.running():
+            yield
+
+    app = FastAPI(
+        title="notifiws node",
+        version=node.version,
+        summary="What a Postgres transaction commits, every entitled browser sees within milliseconds.",
+        lifespan=lifespan,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.state.node = node
+    errors.install(app)
+    for part in (health, http, v1, plain):
+        app.include_router(part.router(node))
+    if settings.dashboard_dir is not None:
+        app.mount("/", dashboard.Dashboard(settings.dashboard_dir))
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origin_regex=origin_pattern(settings.allowed_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization"],
+        allow_credentials=True,
+    )
+    app.add_middleware(GateMiddleware, gate=node.gate)
+    return app
+
+
+def run(settings: Settings) -> int:
+    """Run a node until a signal; blocks and returns the exit code."""
+    logs.configure(settings.log_level, settings.log_format, "ws")
+    log = logs.logger("app")
+    try:
+        app = create_app(settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the text is for who typed the command
+        return _EXIT_SETTINGS
+    try:
+        sockets = bind(settings)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"port {settings.port} of {settings.host} is in use; choose another with --port or NOTIFIWS_PORT"
+            code = _EXIT_IN_USE
+        else:
+            message = f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}"
+            code = _EXIT_FAILED
+        print(message, file=sys.stderr)  # noqa: T201
+        return code
+    server = NodeServer(app, app.state.node)
+    host, port = sockets[0].getsockname()[:2]
+    log.info("listening", host=host, port=port, shared=settings.shared_fd is not None, node=app.state.node.name)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.run_on(sockets))
+    log.info("stopped")
+    return _EXIT_FAILED if server.broken else 0

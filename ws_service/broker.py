@@ -1,0 +1,298 @@
+"""The node's Redis side: which channels are followed, and the repair of what pub/sub did not bring.
+
+Pub/sub is at most once. A feed that finds a gap, or whose subscription was confirmed (again), is read from the stream
+until nothing lies beyond its head; a hole there, or a new epoch, is told to everyone attached. Redis away: feeds keep
+their place, clients stay connected, and the reading goes on when it is back.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from time import time
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from shared.backoff import backoff
+from shared.codes import Lost, Unready
+from shared.keys import Keys
+from shared.logs import logger
+from shared.position import Position
+from shared.publication import BadPublication, Publication
+from shared.readiness import Readiness
+from ws_service.feed import Feed, Sink
+from ws_service.history import History
+from ws_service.metrics import NodeMetrics
+from ws_service.pubsub import PubSub, Topic
+from ws_service.redis_link import REDIS_ERRORS
+
+# A channel that its last subscriber left is followed a little longer: a page reload comes right back.
+LINGER_SECONDS: Final = 10.0
+_REFRESH_SECONDS: Final = 2.0
+_REPAIRS_AT_ONCE: Final = 8
+
+
+class Heartbeat(msgspec.Struct):
+    """What the relay's leader says every second."""
+
+    epoch: str
+    tick: int = 0
+    at_ms: int = 0
+    lag_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Followed:
+    feed: Feed
+    topic: Topic
+    repair: asyncio.Task[None] | None = None
+    linger: asyncio.TimerHandle | None = None
+
+
+class Broker:
+    """`run()` it as a task; `join` and `leave` channels at any time."""
+
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        *,
+        pubsub: PubSub,
+        history: History,
+        sink: Sink,
+        readiness: Readiness,
+        metrics: NodeMetrics,
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._pubsub = pubsub
+        self._history = history
+        self._sink = sink
+        self._readiness = readiness
+        self._metrics = metrics
+        self._log = logger("broker")
+        self._followed: dict[str, _Followed] = {}
+        self._repairs = asyncio.Semaphore(_REPAIRS_AT_ONCE)
+        self._refresh = asyncio.Event()
+        self._refreshed: list[asyncio.Future[None]] = []
+        self.epoch: str | None = None
+        self.declared: frozenset[str] = frozenset()
+        self.heartbeat: Heartbeat | None = None
+        pubsub.follow(Topic(keys.relay, self._on_heartbeat))
+        pubsub.on_probe = self._refresh.set
+
+    async def run(self) -> None:
+        """Hold the connection and keep epoch and declared channels fresh, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._pubsub.run(), name="pub/sub")
+            tasks.create_task(self._keep_fresh(), name="broker refresh")
+
+    def join(self, channel: str) -> Feed:
+        """Follow a channel. Each `join` needs its `leave`."""
+        followed = self._followed.get(channel)
+        if followed is None:
+            feed = Feed(channel, self._sink)
+            topic = Topic(
+                self._keys.live(channel),
+                lambda data: self._on_message(channel, data),
+                lambda: self._on_confirmed(channel),
+                feed.deafen,
+            )
+            followed = self._followed[channel] = _Followed(feed, topic)
+            self._pubsub.follow(topic)
+            self._metrics.channels.set(len(self._followed))
+        if followed.linger:
+            followed.linger.cancel()
+            followed.linger = None
+        followed.feed.users += 1
+        return followed.feed
+
+    def leave(self, feed: Feed) -> None:
+        """Undo one `join`."""
+        feed.users -= 1
+        followed = self._followed.get(feed.channel)
+        if feed.users == 0 and followed is not None and followed.feed is feed:
+            loop = asyncio.get_running_loop()
+            followed.linger = loop.call_later(LINGER_SECONDS, self._forget, feed.channel)
+
+    async def is_declared(self, channel: str) -> bool:
+        """Whether anything writes to this channel. Asks Redis before it says no."""
+        if channel not in self.declared:
+            await self._read_channels()
+        return channel in self.declared
+
+    def feeds(self) -> list[Feed]:
+        """Those that are followed now."""
+        return [followed.feed for followed in self._followed.values()]
+
+    async def close(self) -> None:
+        """Stop what runs beside `run()`."""
+        for followed in self._followed.values():
+            if followed.linger:
+                followed.linger.cancel()
+            if followed.repair:
+                followed.repair.cancel()
+                await asyncio.wait([followed.repair])
+        self._followed.clear()
+
+    def _forget(self, channel: str) -> None:
+        followed = self._followed.pop(channel)
+        if followed.repair:
+            followed.repair.cancel()
+        self._pubsub.forget(followed.topic)
+        self._metrics.channels.set(len(self._followed))
+
+    # What arrives
+
+    def _on_message(self, channel: str, data: bytes) -> None:
+        followed = self._followed[channel]
+        try:
+            publication = Publication(data)
+        except BadPublication as error:
+            self._metrics.publications.labels("bad").inc()
+            self._log.error("unreadable publication", channel=channel, error=str(error))
+            followed.feed.suspect()
+            self._repair(followed)
+            return
+        self._metrics.publications.labels("live").inc()
+        if not followed.feed.receive(publication):
+            self._repair(followed)
+
+    def _on_confirmed(self, channel: str) -> None:
+        followed = self._followed[channel]
+        followed.feed.confirm()
+        self._repair(followed)
+
+    def _on_heartbeat(self, data: bytes) -> None:
+        try:
+            self.heartbeat = msgspec.json.decode(data, type=Heartbeat)
+        except (msgspec.MsgspecError, RecursionError):
+            self._log.warning("unreadable heartbeat")
+            return
+        self._metrics.lag.set(self.heartbeat.lag_seconds)
+        self._metrics.heartbeat.set(time())
+        self._refresh.set()
+
+    # Repair
+
+    def _repair(self, followed: _Followed) -> None:
+        if followed.repair is None or followed.repair.done():
+            if followed.feed.head is not None:
+                self._metrics.gaps.inc()
+            followed.repair = asyncio.create_task(self._mend(followed.feed), name=f"repair {followed.feed.channel}")
+
+    async def _mend(self, feed: Feed) -> None:
+        """Read until the feed is live. Runs while Redis is away, too; dies only with its feed."""
+        attempt = 0
+        while not feed.live:
+            try:
+                async with self._repairs:
+                    await self._read(feed)
+                attempt = 0
+                if not feed.confirmed:
+                    return  # the next confirmation starts it again
+            except REDIS_ERRORS as error:
+                attempt += 1
+                self._log.warning("cannot read a stream", channel=feed.channel, error=str(error), attempt=attempt)
+                await asyncio.sleep(backoff(attempt, most=2.0))
+            except Exception:
+                # A feed whose repair died would be silent for ever.
+                attempt += 1
+                self._log.exception("repair failed", channel=feed.channel)
+                await asyncio.sleep(backoff(attempt, first=1.0))
+
+    async def _read(self, feed: Feed) -> None:
+        confirmations = feed.confirmations
+        if feed.foreign:
+            feed.foreign = False
+            await self.refresh_epoch()
+        epoch = self.epoch or await self._wait_for_epoch()
+        if feed.head is None or feed.head.epoch != epoch:
+            head = await self._history.head(feed.channel, epoch)
+            feed.begin(head, None if feed.head is None else Lost.EPOCH)
+        pager = self._history.forward(feed.channel, epoch)
+        while True:
+            at = feed.head
+            assert at is not None
+            # Heard of before the read begins, so it must be in the stream.
+            behind = feed.behind
+            page = await pager.read(at)
+            if feed.foreign:
+                return
+            whole = feed.apply(page.publications)
+            if whole and not page.last:
+                continue
+            if not whole or (behind is not None and behind == feed.behind):
+                await self._hole(feed, behind, epoch)
+            if feed.settle(confirmations) or not feed.confirmed or confirmations != feed.confirmations:
+                return
+
+    async def _hole(self, feed: Feed, behind: Position | None, epoch: str) -> None:
+        """Trimmed, or lost by Redis: what lay between cannot be had any more."""
+        head = await self._history.head(feed.channel, epoch)
+        if behind is not None and behind.epoch == epoch and head < behind:
+            head = behind
+        assert feed.head is not None
+        if feed.head < head:
+            self._log.warning("history is gone", channel=feed.channel, stood=str(feed.head), now=str(head))
+            feed.begin(head, Lost.EXPIRED)
+
+    # Epoch and declared channels
+
+    async def _keep_fresh(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                await self.refresh_epoch()
+                await self._read_channels()
+                attempt = 0
+            except REDIS_ERRORS as error:
+                attempt += 1
+                self._readiness.unready(
+                    Unready.REDIS, f"Redis does not answer ({error}); clients stay connected; start it again"
+                )
+            self._refresh.clear()
+            try:
+                async with asyncio.timeout(_REFRESH_SECONDS if not attempt else backoff(attempt, most=2.0)):
+                    await self._refresh.wait()
+            except TimeoutError:
+                pass
+
+    async def refresh_epoch(self) -> None:
+        """Ask Redis for the epoch. Feeds of another one are read anew. Raises REDIS_ERRORS."""
+        raw: Any = await self._client.get(self._keys.epoch)
+        epoch = raw.decode() if raw else None
+        if epoch is None:
+            if self.epoch is None:
+                self._readiness.unready(
+                    Unready.STARTING, "no listener has published to this Redis yet; start one: notifiws listener"
+                )
+            return
+        if epoch != self.epoch:
+            self._log.info("epoch", epoch=epoch, before=self.epoch)
+            self.epoch = epoch
+            for followed in self._followed.values():
+                if followed.feed.head is not None and followed.feed.head.epoch != epoch:
+                    followed.feed.suspect()
+                    self._repair(followed)
+        if self._pubsub.proven:
+            self._readiness.clear(Unready.STARTING)
+        waiting, self._refreshed = self._refreshed, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def _wait_for_epoch(self) -> str:
+        while self.epoch is None:
+            future = asyncio.get_running_loop().create_future()
+            self._refreshed.append(future)
+            await future
+        return self.epoch
+
+    async def _read_channels(self) -> None:
+        raw = await self._client.get(self._keys.channels)
+        if raw is not None:
+            try:
+                self.declared = frozenset(msgspec.json.decode(raw, type=list[str]))
+            except (msgspec.MsgspecError, RecursionError):
+                self._log.warning("unreadable list of channels")

@@ -1,0 +1,160 @@
+"""`GET /ws/{channel}` without a subprotocol: one text message an event, for scripts and first tries."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, cast
+
+from fastapi import APIRouter
+from starlette.datastructures import QueryParams
+from starlette.websockets import WebSocket
+
+from shared.backoff import backoff
+from shared.channel import BadChannel, check_channel
+from shared.codes import CloseCode, Lost
+from shared.event import OPS
+from shared.logs import logger
+from shared.position import BadPosition, Position
+from ws_service.connection import AsgiConnection
+from ws_service.endpoints.sockets import admitted, messages
+from ws_service.feed import Feed
+from ws_service.groups import Plain
+from ws_service.limits import MessageRate
+from ws_service.node import Node
+from ws_service.redis_link import REDIS_ERRORS
+from ws_service.resume import Past, Start, catch_up, locate
+
+_PARAMETERS: Final = frozenset({"format", "ops", "since", "ticket"})
+_log = logger("plain")
+
+
+class BadRequest(ValueError):
+    """The channel or a parameter is wrong: closed with 4400."""
+
+
+class TicketRefused(ValueError):
+    """A credential that this release cannot check: closed with 4401."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the URL asks for."""
+
+    channel: str
+    shape: Plain
+    since: Position | None
+
+
+def read_request(channel: str, query: QueryParams) -> Request:
+    """Check channel and parameters. Raises BadRequest, TicketRefused."""
+    for name, _ in query.multi_items():
+        if name not in _PARAMETERS:
+            raise BadRequest(f"unknown parameter {name[:40]!a}")
+        if len(query.getlist(name)) > 1:
+            raise BadRequest(f"{name} is given twice")
+    try:
+        check_channel(channel)
+        since = Position.parse(query["since"]) if "since" in query else None
+    except BadChannel:
+        raise BadRequest("bad channel name") from None
+    except BadPosition:
+        raise BadRequest("since is not a position") from None
+    form = query.get("format", "payload")
+    if form not in ("payload", "event"):
+        raise BadRequest("format is payload or event")
+    ops = None
+    if "ops" in query:
+        ops = frozenset(query["ops"].split(","))
+        if not ops <= set(OPS):
+            raise BadRequest(f"ops are some of {','.join(OPS)}")
+    if "ticket" in query:
+        raise TicketRefused("tickets are not supported in this release")
+    return Request(channel, Plain("event" if form == "event" else "payload", ops), since)
+
+
+def router(node: Node) -> APIRouter:
+    """The endpoint, for this node."""
+    routes = APIRouter()
+
+    @routes.websocket("/ws/{channel:path}")
+    async def ws(websocket: WebSocket, channel: str) -> None:
+        async with admitted(websocket, node, "plain") as connection:
+            if connection is None:
+                return
+            listener = Listener(node, connection)
+            try:
+                listener.begin(read_request(channel, websocket.query_params))
+            except BadRequest as error:
+                connection.close(CloseCode.MALFORMED, str(error))
+            except TicketRefused as error:
+                connection.close(CloseCode.UNAUTHENTICATED, str(error))
+            await listener.hold(websocket)
+
+    return routes
+
+
+class Listener:
+    """One plain connection: the hub's member for its channel."""
+
+    def __init__(self, node: Node, connection: AsgiConnection) -> None:
+        self.connection = connection
+        self._node = node
+        self._task: asyncio.Task[None] | None = None
+
+    def reset(self, reason: Lost, position: Position) -> None:
+        """A plain client cannot be told: it is closed, and comes back without `since`."""
+        self.connection.close(CloseCode.HISTORY_GONE, f"history is gone ({reason}); reconnect without since")
+
+    def farewell(self, after_ms: int) -> None:
+        """Plain clients get events and nothing else."""
+
+    def begin(self, request: Request) -> None:
+        """Start to follow the channel."""
+        self._task = asyncio.create_task(self._follow(request), name="plain")
+
+    async def hold(self, websocket: WebSocket) -> None:
+        """Until the client is gone; what it sends is counted and ignored."""
+        loop = asyncio.get_running_loop()
+        rate = MessageRate(self._node.limits.messages_per_second, loop.time())
+        self._node.enter(self)
+        try:
+            async for _ in messages(websocket):
+                rate.take(loop.time())
+                if rate.excessive:
+                    self.connection.close(CloseCode.LIMIT, "too many messages")
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait([self._task])
+            self._node.leave(self, self.connection.close_code)
+
+    async def _locate(self, feed: Feed, request: Request) -> Start:
+        """Where to begin. While Redis is away the client, which cannot be told to wait, waits as it is."""
+        attempt = 0
+        while True:
+            try:
+                return await locate(feed, self._node.broker, self._node.history, Past(request.since))
+            except REDIS_ERRORS as error:
+                attempt += 1
+                _log.warning("cannot start a plain client", channel=request.channel, error=str(error))
+                await asyncio.sleep(backoff(attempt, most=2.0))
+
+    async def _follow(self, request: Request) -> None:
+        """Lives as long as the connection: it holds the channel."""
+        node = self._node
+        feed = node.broker.join(request.channel)
+        node.metrics.subscriptions.inc()
+        try:
+            start = await self._locate(feed, request)
+            if start.recovered is False:
+                self.reset(cast(Lost, start.reason), start.position)
+            await catch_up(feed, node.history, node.hub, shape=request.shape, member=self, start=start)
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _log.exception("plain client failed", channel=request.channel)
+            self.connection.close(CloseCode.INTERNAL, "internal error; reconnect")
+        finally:
+            node.hub.detach(request.channel, request.shape, self)
+            node.broker.leave(feed)
+            node.metrics.subscriptions.dec()

@@ -1,0 +1,184 @@
+"""`GET /ws` with subprotocol `notifiws.v1`: does what the session's actions say."""
+
+import asyncio
+import secrets
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from shared.codes import CloseCode, ErrorCode, Lost
+from shared.logs import logger
+from shared.position import Position
+from ws_service import frames
+from ws_service.connection import AsgiConnection
+from ws_service.endpoints.sockets import admitted, messages
+from ws_service.errors import error_response
+from ws_service.feed import Feed
+from ws_service.groups import Frames
+from ws_service.node import Node
+from ws_service.redis_link import REDIS_ERRORS
+from ws_service.resume import Past, catch_up, locate
+from ws_service.session import Action, Authenticate, Close, Reply, Session, Subscribe, Unsubscribe
+
+SUBPROTOCOL: Final = "notifiws.v1"
+# A subscribe waits so long for Redis and for a first listener; then the client is told, and tries again.
+_SUBSCRIBE_SECONDS: Final = 15.0
+_log = logger("v1")
+
+
+def router(node: Node) -> APIRouter:
+    """The endpoint, for this node."""
+    routes = APIRouter()
+
+    @routes.websocket("/ws")
+    async def ws(websocket: WebSocket) -> None:
+        if SUBPROTOCOL not in websocket.scope.get("subprotocols", []):
+            await websocket.send_denial_response(_without_subprotocol())
+            return
+        async with admitted(websocket, node, "v1", SUBPROTOCOL) as connection:
+            if connection is not None:
+                await Conversation(node, connection).hold(websocket)
+
+    @routes.get("/ws", include_in_schema=False)
+    async def no_socket() -> Response:
+        return _without_subprotocol()
+
+    return routes
+
+
+def _without_subprotocol() -> Response:
+    return error_response(
+        400,
+        ErrorCode.BAD_FIELD,
+        f"/ws is a WebSocket with subprotocol {SUBPROTOCOL}",
+        f'new WebSocket(url, "{SUBPROTOCOL}"), or /ws/{{channel}} for plain messages',
+    )
+
+
+class Subscription:
+    """One subscription of one connection."""
+
+    __slots__ = ("channel", "connection", "feed", "sub", "task")
+
+    def __init__(self, connection: AsgiConnection, request: Subscribe, feed: Feed) -> None:
+        self.connection = connection
+        self.sub = request.sub
+        self.channel = request.channel
+        self.feed = feed
+        self.task: asyncio.Task[None] | None = None
+
+    def reset(self, reason: Lost, position: Position) -> None:
+        """Tell the client that history is broken."""
+        self.connection.write((frames.reset(self.sub, self.channel, reason, position),))
+
+
+class Conversation:
+    """One connection's subscriptions and their tasks. A task lives until its subscription is attached to the hub."""
+
+    def __init__(self, node: Node, connection: AsgiConnection) -> None:
+        self.connection = connection
+        self._node = node
+        self._session = Session(node.limits, asyncio.get_running_loop().time())
+        self._subscriptions: dict[str, Subscription] = {}
+        self._name = secrets.token_hex(8)
+
+    def farewell(self, after_ms: int) -> None:
+        """Say that the node goes away."""
+        self.connection.write((frames.reconnect(after_ms),))
+
+    async def hold(self, websocket: WebSocket) -> None:
+        """Talk until the client is gone."""
+        node = self._node
+        node.enter(self)
+        loop = asyncio.get_running_loop()
+        try:
+            self._welcome()
+            async for message in messages(websocket):
+                if not self.connection.open:
+                    continue
+                text = message.get("text")
+                if text is None:
+                    self.connection.close(CloseCode.BINARY, "text frames only")
+                    continue
+                for action in self._session.receive(text, loop.time()):
+                    self._do(action)
+                if self.connection.buffered:
+                    # Answers wait: do not take more from a client that does not read.
+                    await self.connection.drained()
+        finally:
+            for sub in tuple(self._subscriptions):
+                self._end(sub)
+            node.leave(self, self.connection.close_code)
+
+    def _welcome(self) -> None:
+        node = self._node
+        self.connection.write((frames.welcome(self._name, node.name, node.version, node.limits.announced()),))
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Reply(frame):
+                self.connection.write((frame,))
+            case Subscribe():
+                self._start(action)
+            case Unsubscribe(sub, frame):
+                self._end(sub)
+                self.connection.write((frame,))
+            case Authenticate():
+                # Everything is open to everyone: any token is as good as none.
+                self._welcome()
+            case Close(code, reason):
+                self.connection.close(code, reason)
+
+    def _start(self, request: Subscribe) -> None:
+        subscription = Subscription(self.connection, request, self._node.broker.join(request.channel))
+        self._subscriptions[request.sub] = subscription
+        self._node.metrics.subscriptions.inc()
+        subscription.task = asyncio.create_task(self._subscribe(subscription, request), name="subscribe")
+
+    async def _subscribe(self, subscription: Subscription, request: Subscribe) -> None:
+        node, feed = self._node, subscription.feed
+        past = Past(request.since, request.rewind_events, request.rewind_seconds)
+        try:
+            async with asyncio.timeout(_SUBSCRIBE_SECONDS):
+                declared = await node.broker.is_declared(request.channel)
+                start = await locate(feed, node.broker, node.history, past)
+            if past.wanted:
+                node.metrics.resumes.labels("recovered" if start.recovered else str(start.reason)).inc()
+            self.connection.write(
+                (
+                    frames.subscribed(
+                        request.id,
+                        request.sub,
+                        request.channel,
+                        start.position,
+                        feed.head or start.position,
+                        declared=declared,
+                        recovered=start.recovered,
+                        reason=start.reason,
+                    ),
+                )
+            )
+            await catch_up(feed, node.history, node.hub, shape=Frames(), member=subscription, start=start)
+            subscription.task = None
+        except REDIS_ERRORS as error:
+            why = "Redis does not answer" if not isinstance(error, TimeoutError) else "the channel is not live yet"
+            self._fail(request, ErrorCode.UNAVAILABLE, why, "try again in a moment")
+        except Exception:
+            _log.exception("subscribe failed", channel=request.channel)
+            self.connection.close(CloseCode.INTERNAL, "internal error; reconnect and resume")
+
+    def _fail(self, request: Subscribe, code: ErrorCode, message: str, fix: str) -> None:
+        self._subscriptions[request.sub].task = None
+        self._session.ended(request.sub)
+        self._end(request.sub)
+        self.connection.write((frames.error(request.id, code, message, fix),))
+
+    def _end(self, sub: str) -> None:
+        subscription = self._subscriptions.pop(sub)
+        if subscription.task is not None:
+            subscription.task.cancel()
+        self._node.hub.detach(subscription.channel, Frames(), subscription)
+        self._node.broker.leave(subscription.feed)
+        self._node.metrics.subscriptions.dec()

@@ -1,0 +1,141 @@
+"""What the parts of one node share, and how they start and end. Built in app.py, passed to every endpoint."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+from shared.codes import CloseCode, Unready
+from shared.keys import Keys
+from shared.logs import logger
+from shared.readiness import Readiness
+from shared.redis_url import check_redis_url
+from shared.settings import Settings
+from ws_service.broker import Broker
+from ws_service.connection import Connection
+from ws_service.frames import PING_SECONDS
+from ws_service.gate import Gate
+from ws_service.history import History
+from ws_service.hub import Hub
+from ws_service.limits import Admission, Limits
+from ws_service.metrics import NodeMetrics
+from ws_service.pubsub import PubSub
+from ws_service.redis_link import commands
+
+# Commands of all clients that resume or page; each holds a page of about a megabyte.
+_COMMAND_CONNECTIONS = 16
+_STALL_CHECK_SECONDS = 0.25
+_CHANNELS_A_SLICE = 100
+
+
+class Client(Protocol):
+    """An open WebSocket, as draining sees it."""
+
+    @property
+    def connection(self) -> Connection:
+        """Where its messages go."""
+
+    def farewell(self, after_ms: int) -> None:
+        """Say that the node goes away and when to come back, if this client understands it."""
+
+
+def _log_change(code: Unready, message: str | None) -> None:
+    if message is None:
+        logger("readiness").info("over", code=str(code))
+    else:
+        logger("readiness").warning(message, code=str(code))
+
+
+class Node:
+    """One node's parts. `async with node.running():` starts them."""
+
+    def __init__(self, settings: Settings) -> None:
+        url = check_redis_url(settings.redis_url.get_secret_value() if settings.redis_url else None)
+        self.settings = settings
+        self.name = secrets.token_hex(4)
+        try:
+            self.version = version("notifiws")
+        except PackageNotFoundError:
+            self.version = "0"
+        self.limits = Limits.of(settings)
+        self.metrics = NodeMetrics()
+        self.readiness = Readiness(_log_change)
+        self.gate = Gate(settings)
+        self.admission = Admission(settings.max_connections, settings.max_connections_per_ip)
+        self.clients: dict[Client, None] = {}
+        self.hub = Hub(self.metrics)
+        keys = Keys(settings.namespace)
+        self._redis = commands(url, _COMMAND_CONNECTIONS)
+        # Quicker to give up than the others: it proves that Redis answers.
+        self._prober = commands(url, 1, socket_timeout=3.0)
+        self.history = History(self._redis, keys, self.metrics)
+        pubsub = PubSub(url, self._prober, keys.node_probe(self.name), readiness=self.readiness, metrics=self.metrics)
+        self.broker = Broker(
+            self._redis,
+            keys,
+            pubsub=pubsub,
+            history=self.history,
+            sink=self.hub,
+            readiness=self.readiness,
+            metrics=self.metrics,
+        )
+        self.failed = asyncio.Event()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the node takes no new clients any more."""
+        return self.readiness.has(Unready.DRAINING)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run what runs beside the endpoints. `failed` is set when a part dies that should never end."""
+        tasks = [
+            asyncio.create_task(self.broker.run(), name="broker"),
+            asyncio.create_task(self._stand_still(), name="standstill"),
+            asyncio.create_task(self._watch_loop(), name="loop watch"),
+        ]
+        for task in tasks:
+            task.add_done_callback(self._part_ended)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.broker.close()
+            await self._redis.aclose()
+            await self._prober.aclose()
+
+    def enter(self, client: Client) -> None:
+        """A client is connected."""
+        self.clients[client] = None
+
+    def leave(self, client: Client, code: CloseCode | None) -> None:
+        """A client is gone. `code`: what this node closed it with, if it did."""
+        self.clients.pop(client, None)
+        if code is not None:
+            self.metrics.closes.labels(str(int(code))).inc()
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        logger("node").error("a part of the node died", name=task.get_name(), exc_info=task.exception())
+        self.failed.set()
+
+    async def _stand_still(self) -> None:
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            for number, feed in enumerate(self.broker.feeds(), 1):
+                if feed.head is not None:
+                    self.hub.standstill(feed.channel, feed.head)
+                if number % _CHANNELS_A_SLICE == 0:
+                    await asyncio.sleep(0)
+
+    async def _watch_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _STALL_CHECK_SECONDS
+            await asyncio.sleep(_STALL_CHECK_SECONDS)
+            self.metrics.stall.observe(max(0.0, loop.time() - due))

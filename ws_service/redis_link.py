@@ -1,0 +1,30 @@
+"""How a node reaches Redis: connections for commands, and single ones for pub/sub. Nothing retries in silence here."""
+
+from typing import Any, Final
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from shared.redis_url import TIMEOUTS
+
+# Whatever a Redis that is away, frozen, loading or refusing raises.
+REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+
+_COMMON: Final[dict[str, Any]] = {**TIMEOUTS, "protocol": 2, "decode_responses": False}
+
+
+def commands(url: str, connections: int, **options: Any) -> "redis.Redis":
+    """A client for commands. A command waits at most 5 s for a free connection, and then for its answer."""
+    pool = redis.BlockingConnectionPool.from_url(
+        url, max_connections=connections, timeout=5.0, **{**_COMMON, "retry": Retry(NoBackoff(), 0), **options}
+    )
+    return redis.Redis.from_pool(pool)
+
+
+def lone_connection(url: str) -> "redis.Connection":
+    """One connection outside any pool, which never reconnects by itself: its owner must know of every break."""
+    pool: Any = redis.ConnectionPool.from_url(url, **{**_COMMON, "retry": Retry(NoBackoff(), 0)})
+    connection: redis.Connection = pool.make_connection()
+    return connection
