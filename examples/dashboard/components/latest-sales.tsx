@@ -1,16 +1,21 @@
 "use client";
 /** The last ten sales. The ten rows stay where they are; what slides is their content, so nothing shifts. */
-import { useEffect, useState } from "react";
+import { useState, type CSSProperties } from "react";
 import { formatCount, formatMoney, formatTime } from "../lib/format.ts";
 import type { Sale } from "../lib/summary.ts";
 import { texts } from "../lib/texts.ts";
+import { useCalm } from "../lib/use-calm.ts";
 import styles from "./latest-sales.module.css";
 import panel from "./panel.module.css";
 
 const ROWS = 10;
 
-export function LatestSales({ sales }: { sales: Sale[] | null }) {
-  const fresh = useFresh(sales);
+/** Shorter than the slide would restart it before it is readable, in ms. */
+const CALM_MS = 300;
+
+export function LatestSales({ sales: newest }: { sales: Sale[] | null }) {
+  const sales = useCalm(newest, CALM_MS);
+  const history = useHistory(sales);
   const { time, product, store, quantity, total } = texts.columns;
   return (
     <section className={panel.panel} aria-labelledby="latest">
@@ -39,7 +44,8 @@ export function LatestSales({ sales }: { sales: Sale[] | null }) {
           {Array.from({ length: ROWS }, (_, index) => {
             const sale = sales?.[index];
             return sale ? (
-              <Row key={index} sale={sale} fresh={fresh.has(sale.id)} />
+              // A new key for new content: it is put in anew, and so slides in from the row above.
+              <Row key={`${index}/${sale.id}`} sale={sale} age={history.has(sale.id) ? null : ageOf(sale, sales[0] ?? sale)} />
             ) : (
               <tr key={index} className={sales === null ? styles.waiting : undefined} aria-hidden="true">
                 <td colSpan={5} />
@@ -52,16 +58,19 @@ export function LatestSales({ sales }: { sales: Sale[] | null }) {
   );
 }
 
-function Row({ sale, fresh }: { sale: Sale; fresh: boolean }) {
-  // A new key for new content: it is put in anew, and so slides in from the row above.
-  const at = (column: string) => `${sale.id}${column}`;
+/** `age` in ms: how much of the highlight has passed; null: none. */
+function Row({ sale, age }: { sale: Sale; age: number | null }) {
   return (
-    <tr className={fresh ? styles.fresh : undefined} data-id={sale.id}>
+    <tr
+      className={age === null ? undefined : styles.fresh}
+      style={age === null ? undefined : ({ "--age": age } as CSSProperties)}
+      data-id={sale.id}
+    >
       <td className={styles.time}>
-        <span key={at("t")}>{formatTime(sale.at)}</span>
+        <span>{formatTime(sale.at)}</span>
       </td>
       <td className={styles.product}>
-        <span key={at("p")}>
+        <span>
           {sale.product}
           <small>
             {sale.store} · {texts.units(sale.quantity)}
@@ -69,34 +78,26 @@ function Row({ sale, fresh }: { sale: Sale; fresh: boolean }) {
         </span>
       </td>
       <td className={styles.store}>
-        <span key={at("s")}>{sale.store}</span>
+        <span>{sale.store}</span>
       </td>
       <td className={styles.quantity}>
-        <span key={at("q")}>{formatCount(sale.quantity)}</span>
+        <span>{formatCount(sale.quantity)}</span>
       </td>
       <td className={styles.total}>
-        <span key={at("m")}>{formatMoney(sale.total)}</span>
+        <span>{formatMoney(sale.total)}</span>
       </td>
     </tr>
   );
 }
 
-const FRESH_MS = 2_000;
+/** The ids that were there when the page first saw any: history, not news. */
+function useHistory(sales: Sale[] | null): ReadonlySet<number> {
+  const [history, setHistory] = useState<ReadonlySet<number> | null>(null);
+  if (history === null && sales !== null) setHistory(new Set(sales.map(({ id }) => id)));
+  return history ?? new Set();
+}
 
-/** The ids of sales that came while the page was looking: none of the first ten, which were there before. */
-function useFresh(sales: Sale[] | null): ReadonlySet<number> {
-  const [seen, setSeen] = useState<{ sales: Sale[] | null; fresh: ReadonlySet<number> }>({ sales, fresh: new Set() });
-  let { fresh } = seen;
-  if (sales !== seen.sales) {
-    const before = new Set(seen.sales?.map(({ id }) => id));
-    const came = seen.sales && sales ? sales.filter(({ id }) => !before.has(id)).map(({ id }) => id) : [];
-    fresh = new Set([...fresh, ...came].filter((id) => sales?.some((sale) => sale.id === id)));
-    setSeen({ sales, fresh });
-  }
-  useEffect(() => {
-    if (fresh.size === 0) return;
-    const timer = setTimeout(() => setSeen((now) => ({ ...now, fresh: new Set() })), FRESH_MS);
-    return () => clearTimeout(timer);
-  }, [fresh]);
-  return fresh;
+/** How long before the newest sale this one was made, in ms. */
+function ageOf(sale: Sale, newest: Sale): number {
+  return Math.max(0, Date.parse(newest.at) - Date.parse(sale.at));
 }

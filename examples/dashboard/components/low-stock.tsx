@@ -1,13 +1,19 @@
+"use client";
 /** Products below their minimum, the most urgent first. Severity is said in words and shape, not by colour alone. */
 import { formatCount } from "../lib/format.ts";
 import { byUrgency, severity, type LowStock } from "../lib/summary.ts";
 import { texts } from "../lib/texts.ts";
+import { useCalm } from "../lib/use-calm.ts";
 import styles from "./low-stock.module.css";
 import panel from "./panel.module.css";
 
 const ROWS = 8;
 
-export function LowStockList({ rows }: { rows: LowStock[] | null }) {
+/** As for the sales: no more than three changes a second. */
+const CALM_MS = 300;
+
+export function LowStockList({ rows: newest }: { rows: LowStock[] | null }) {
+  const rows = useCalm(newest, CALM_MS);
   const sorted = rows && byUrgency(rows);
   const rest = sorted ? sorted.length - ROWS : 0;
   return (

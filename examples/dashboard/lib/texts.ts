@@ -38,6 +38,7 @@ const troubles: Record<string, string> = {
   1009: "El servidor envió un mensaje demasiado grande. Volviendo a conectar…",
   1011: "El servidor tuvo un fallo interno. Volviendo a conectar…",
   1012: "El servidor se está reiniciando. Volvemos enseguida…",
+  1013: "El servidor pide esperar un momento. Volveremos a intentarlo…",
   4400: `El servidor no entendió la petición. ${RELOAD}`,
   4401: "La sesión ha caducado o falta. Volviendo a intentarlo…",
   4403: `No tiene permiso para ver estos datos. ${RELOAD}`,
