@@ -304,7 +304,7 @@ class Stack:
                     "kind": part.kind,  # type: ignore[typeddict-item]
                     "pid": part.pid,
                     "url": part.url,
-                    "restarts": part.vitals.restarts,
+                    "launches": part.vitals.launches,
                 }
                 for part in self.parts
             ],

@@ -28,7 +28,7 @@ class PartState(TypedDict):
     kind: Literal["postgres", "valkey", "listener", "node", "demo"]
     pid: int | None
     url: str | None
-    restarts: int
+    launches: int
 
 
 class StackState(TypedDict):

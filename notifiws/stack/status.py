@@ -54,7 +54,8 @@ def _state(phase: str, well: bool) -> str:
 
 async def _ask(part: PartState) -> Readyz:
     if part["pid"] is None:
-        down = {"code": "down", "message": f"{part['name']} is not running; it is being started again"}
+        how = "it is being started again" if part["launches"] else "it is started once the servers are there"
+        down = {"code": "down", "message": f"{part['name']} is not running; {how}"}
         return Readyz(None, {"reasons": [down]})
     return await readyz(str(part["url"]), TIMEOUT)
 
@@ -65,7 +66,7 @@ def _service(part: PartState, answer: Readyz) -> dict[str, Any]:
         "url": part["url"],
         "ready": answer.ready,
         "reasons": answer.reasons,
-        "restarts": part["restarts"],
+        "restarts": max(0, part["launches"] - 1),
     }
     if part["kind"] == "listener":
         service["leader"] = answer.body.get("role") == "leader"

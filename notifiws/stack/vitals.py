@@ -21,11 +21,6 @@ class Vitals:
     failures: int = 0
     launches: int = 0
 
-    @property
-    def restarts(self) -> int:
-        """Launches after the first."""
-        return max(0, self.launches - 1)
-
     def launched(self, now: float) -> None:
         """It was started (or the attempt was made)."""
         self.launched_at = now

@@ -61,7 +61,7 @@ async def test_a_part_that_dies_is_started_again_and_said(watched: Watched) -> N
     os.kill(first, signal.SIGKILL)
     await watched.until(lambda: part.pid not in (None, first))
     assert watched.said == ["sleeper was ended by SIGKILL; starting it again"]
-    assert part.vitals.restarts == 1
+    assert part.vitals.launches == 2
     assert part.last_exit == -signal.SIGKILL
 
 

@@ -32,15 +32,6 @@ def test_a_steady_run_forgets_former_deaths() -> None:
     assert vitals.failures == 1
 
 
-def test_restarts_are_counted_from_the_second_launch() -> None:
-    vitals = Vitals()
-    assert vitals.restarts == 0
-    vitals.launched(0)
-    assert vitals.restarts == 0
-    vitals.launched(1)
-    assert vitals.restarts == 1
-
-
 def test_silence_counts_from_the_first_unanswered_probe() -> None:
     vitals = Vitals()
     vitals.launched(0)
