@@ -14,7 +14,7 @@ declare
     columns text;
     key text;
 begin
-    execute format('select row_to_json(x)::text from (select t.* from (values (1)) as one left join only %s as t on false) as x',
+    execute format('select row_to_json(x.*)::text from (select t.* from (values (1)) as one left join only %s as t on false) as x',
                    target) into columns;
     select pg_get_indexdef(i.indexrelid) into key
     from pg_index i where i.indrelid = target and i.indisprimary and i.indimmediate;
