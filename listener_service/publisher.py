@@ -66,26 +66,38 @@ class RedisPublisher:
 
     async def _append(self, appends: Sequence[Append]) -> list[Any]:
         now = str(round(self._now() * 1000))
-        calls: Any = self._redis.pipeline(transaction=False)
-        for append in appends:
-            calls.execute_command(
-                "EVALSHA",
-                SHA,
-                2,
-                self._keys.stream(append.channel, self.epoch),
-                self._keys.sizes(append.channel, self.epoch),
-                self._keys.live(append.channel),
-                append.expected.entry_id,
-                append.position.entry_id,
-                append.data,
-                now,
-                *self._limits,
-            )
+        calls = [self._call(append, now) for append in appends]
+        redis: Any = self._redis
         try:
-            answers: list[Any] = await calls.execute(raise_on_error=False)
+            if len(calls) == 1:  # the usual case when latency counts; the library's pipeline costs 0.3 ms more
+                try:
+                    return [await redis.execute_command(*calls[0])]
+                except ResponseError as error:
+                    return [error]
+            pipeline: Any = redis.pipeline(transaction=False)
+            for call in calls:
+                pipeline.execute_command(*call)
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             raise _away(error) from error
         return answers
+
+    def _call(self, append: Append, now: str) -> tuple[Any, ...]:
+        stream = self._keys.stream(append.channel, self.epoch)
+        sizes = self._keys.sizes(append.channel, self.epoch)
+        head = (append.expected.entry_id, append.position.entry_id)
+        return (
+            "EVALSHA",
+            SHA,
+            2,
+            stream,
+            sizes,
+            self._keys.live(append.channel),
+            *head,
+            append.data,
+            now,
+            *self._limits,
+        )
 
     async def mark(self, mark: Mark) -> None:
         """See Publisher."""
