@@ -54,4 +54,6 @@ def configure(level: str, log_format: Literal["json", "console"], service: str) 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module, by its short name (`relay`, `broker`)."""
-    return structlog.stdlib.get_logger(name).bind(part=name)
+    # Not `.bind(part=…)`: modules ask at import, before `configure`, and a bound logger keeps the defaults of that time.
+    named: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name, part=name)
+    return named
