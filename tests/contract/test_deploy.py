@@ -202,16 +202,16 @@ def _make_secrets(root: Path) -> dict[str, str]:
 def test_secrets_are_made_once_and_closed(tmp_path: Path) -> None:
     first = _make_secrets(tmp_path)
     assert set(first) == {
-        "postgres_password", "notifiws_password", "database_url", "redis_password", "redis_acl", "redis_url",
+        "postgres_password", "owner_password", "database_url", "redis_password", "redis_acl", "redis_url",
     }  # fmt: skip
     assert _make_secrets(tmp_path) == first, "running it again changed a secret"
     folder = tmp_path / "deploy/secrets"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o444 for file in folder.iterdir())
-    assert len({first["postgres_password"], first["notifiws_password"], first["redis_password"]}) == 3
-    assert all(len(first[name]) == 48 for name in ("postgres_password", "notifiws_password", "redis_password"))
+    assert len({first["postgres_password"], first["owner_password"], first["redis_password"]}) == 3
+    assert all(len(first[name]) == 48 for name in ("postgres_password", "owner_password", "redis_password"))
     database, redis = urlsplit(first["database_url"]), urlsplit(first["redis_url"])
-    assert (database.hostname, database.password) == ("postgres", first["notifiws_password"])
+    assert (database.hostname, database.password) == ("postgres", first["owner_password"])
     assert (redis.hostname, redis.password) == ("redis", first["redis_password"])
     other = tmp_path / "other"
     other.mkdir()
