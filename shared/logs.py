@@ -54,6 +54,6 @@ def configure(level: str, log_format: Literal["json", "console"], service: str) 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module, by its short name (`relay`, `broker`)."""
-    # Not `.bind(part=…)`: modules ask at import, before `configure`, and a bound logger keeps the defaults of that time.
+    # Not `.bind(part=…)`: modules ask at import, before `configure`, and a bound logger keeps the settings of then.
     named: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name, part=name)
     return named
