@@ -1,5 +1,6 @@
 """`notifiws up`: the whole stack in the foreground."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +41,7 @@ def up(
     from notifiws.stack.directory import DataDirectory
     from shared.settings import SettingsError, load
 
-    stack.die_with_make()
+    _die_with_make()
     try:
         settings = load(port=port)
     except SettingsError as error:
@@ -63,14 +64,31 @@ def up(
     except (MigrationBlocked, MigrationForbidden) as error:
         raise Failed(str(error), error.fix) from error
     except stack.PartFailed as error:
-        kind = {2: UsageError, 6: SchemaMismatch}.get(error.exit_code, Failed)
+        kind = {2: UsageError, 4: PostgresAway, 6: SchemaMismatch}.get(error.exit_code, Failed)
         raise kind(error.message, error.fix) from error
     except errors.StackError as error:
         raise Failed(error.message, error.fix) from error
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    # A terminal that went away must not take the stack with it.
+    with contextlib.suppress(OSError):
+        typer.echo(line, err=True)
+
+
+def _die_with_make() -> None:
+    """Under `make up`, make is the process that a user sees: when it is killed, stop in order."""
+    import os
+    import signal
+    import sys
+
+    from notifiws.stack.process import die_with_parent
+
+    parent = os.getppid()
+    with contextlib.suppress(OSError):
+        name = Path(f"/proc/{parent}/comm").read_text(encoding="utf-8").strip() if sys.platform == "linux" else ""
+        if name in ("make", "gmake"):
+            die_with_parent(signal.SIGTERM, parent)
 
 
 def _show(stack: "Stack") -> None:

@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -28,8 +27,8 @@ from shared.settings import Settings
 
 DEFAULT_PORT = 8000
 READY_SECONDS = 30.0
-# A part that ends with one of these at its start will do so again: a setting, the schema.
-_HOPELESS = (2, 6)
+# A part that ends with one of these at its start will do so again: a setting, a pooler before Postgres, the schema.
+_HOPELESS = (2, 4, 6)
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,7 @@ class Stack:
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
         self._told_at: float | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._supervisor = Supervisor(say, self._dirty.set)
         settings, identity = options.settings, self.directory.identity()
         known = identity["ports"]
@@ -157,23 +157,23 @@ class Stack:
         self._listen_to_signals()
         self.directory.remember_ports(self.ports)
         self._write_state()
-        background = [asyncio.create_task(self._keep_state()), asyncio.create_task(self._bound_logs())]
+        self._background = [asyncio.create_task(self._keep_state()), asyncio.create_task(self._bound_logs())]
         try:
-            await self._unless_stopped(self._bring_up(ready, background))
-            await self._unless_stopped(self._supervisor.failed())
+            await self._unless_stopped(self._bring_up(ready))
+            await self._unless_stopped(self._stop.wait())
         finally:
             await self._take_down()
-            for task in background:
+            for task in self._background:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.gather(*self._background, return_exceptions=True)
 
     # Up
 
-    async def _bring_up(self, ready: Callable[["Stack"], None], background: list[asyncio.Task[None]]) -> None:
+    async def _bring_up(self, ready: Callable[["Stack"], None]) -> None:
         await asyncio.gather(self._start_postgres(), self._start_valkey())
         await self._prepare_database()
         self._supervisor.start(*self._services, *self._demo)
-        background.append(asyncio.create_task(self._build_dashboard()))
+        self._background.append(asyncio.create_task(self._build_dashboard()))
         await self._until_ready()
         self._phase = "running"
         self._write_state()
@@ -251,7 +251,9 @@ class Stack:
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._told_to_stop)
+            # nohup's wish counts.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._told_to_stop)
 
     def _told_to_stop(self) -> None:
         """The first signal stops in order, one more than a second later at once.
@@ -266,18 +268,21 @@ class Stack:
         elif now - self._told_at > 1.0:
             self._at_once.set()
 
-    async def _unless_stopped(self, work: Coroutine[None, None, None]) -> None:
-        """Do `work` until it is done, we are told to stop, or the supervisor itself fails."""
+    async def _unless_stopped(self, work: Coroutine[None, None, object]) -> None:
+        """Do `work` until it is done, we are told to stop, or something of ours fails beside it."""
         stop = asyncio.create_task(self._stop.wait())
-        tasks = [asyncio.create_task(work), asyncio.create_task(self._supervisor.failed())]
+        main = asyncio.create_task(work)
+        faults = asyncio.create_task(self._supervisor.failed())
         try:
-            done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            while not (stop.done() or main.done()):
+                beside = {task for task in self._background if not task.done()}
+                done, _ = await asyncio.wait({stop, main, faults, *beside}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         finally:
-            for task in (stop, *tasks):
+            for task in (stop, main, faults):
                 task.cancel()
-            await asyncio.gather(stop, *tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+            await asyncio.gather(stop, main, faults, return_exceptions=True)
 
     # What others see
 
@@ -309,7 +314,10 @@ class Stack:
                 for part in self.parts
             ],
         }
-        self.directory.write(state)
+        try:
+            self.directory.write(state)
+        except OSError as error:
+            self.say(f"cannot write the state file in {self.directory.path}: {error.strerror}")
 
     async def _bound_logs(self) -> None:
         while True:
@@ -319,16 +327,3 @@ class Stack:
 
 def _secret(value: SecretStr | None) -> str:
     return value.get_secret_value() if value else ""
-
-
-def die_with_make() -> None:
-    """Under `make up`, make is the parent that a user sees: when it is killed, stop in order."""
-    from notifiws.stack.process import die_with_parent
-
-    parent = os.getppid()
-    with contextlib.suppress(OSError):
-        if sys.platform == "linux" and Path(f"/proc/{parent}/comm").read_text(encoding="utf-8").strip() in (
-            "make",
-            "gmake",
-        ):
-            die_with_parent(signal.SIGTERM, parent)

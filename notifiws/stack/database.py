@@ -18,7 +18,7 @@ async def prepare(url: str, *, demo: bool) -> None:
         connection = await asyncpg.connect(url, timeout=10)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseAway(
-            f"Postgres at DATABASE_URL does not answer: {str(error) or type(error).__name__}",
+            f"Postgres does not answer, or does not let us in: {str(error) or type(error).__name__}",
             "start it or correct DATABASE_URL; without DATABASE_URL, up brings its own",
         ) from error
     try:

@@ -76,9 +76,7 @@ class DataDirectory:
         Patience, because `status` tries the lock for a moment.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            # Others may pass (the servers run under another account when we are root), not look.
-            self.path.chmod(0o711)
+            self._create()
             self.logs.mkdir(exist_ok=True)
             self.logs.chmod(0o700)
             lock = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -105,6 +103,18 @@ class DataDirectory:
             self._state.unlink(missing_ok=True)
         finally:
             os.close(lock)
+
+    def _create(self) -> None:
+        """Make the folder. One that is there and holds something else is refused: a slip must not mix the two."""
+        try:
+            # Others may pass (the servers run under another account when we are root), not look.
+            self.path.mkdir(mode=0o711, parents=True)
+        except FileExistsError:
+            if not self._lock.exists() and any(self.path.iterdir()):
+                raise StackError(
+                    f"{self.path} is no data directory of notifiws, and it is not empty",
+                    "give another one with --data-dir",
+                ) from None
 
     def held(self) -> bool:
         """Whether an `up` runs here now."""
@@ -140,6 +150,10 @@ class DataDirectory:
         """The embedded servers' passwords and last ports, minted at the first call."""
         try:
             known: Identity = json.loads(self._identity.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StackError(
+                f"{self._identity} is damaged: {error}", f"restore it, or move {self.path} away and start anew"
+            ) from error
         except FileNotFoundError:
             known = {
                 "superuser_password": secrets.token_urlsafe(24),
@@ -147,20 +161,21 @@ class DataDirectory:
                 "valkey_password": secrets.token_urlsafe(24),
                 "ports": {},
             }
-            self._replace(self._identity, known)
+            self._replace(self._identity, known, durable=True)
         return known
 
     def remember_ports(self, ports: dict[str, int]) -> None:
         """Prefer these ports next time."""
         identity = self.identity()
         if identity["ports"] != ports:
-            self._replace(self._identity, {**identity, "ports": ports})
+            self._replace(self._identity, {**identity, "ports": ports}, durable=True)
 
     @staticmethod
-    def _replace(path: Path, content: Any) -> None:
+    def _replace(path: Path, content: Any, *, durable: bool = False) -> None:
         fresh = path.with_suffix(".new")
         with open(fresh, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         fresh.rename(path)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -20,7 +21,7 @@ import psutil
 import pytest
 
 from notifiws.stack.ports import free_port
-from notifiws.stack.process import alive
+from notifiws.stack.process import Account, alive
 
 STUB = Path(__file__).parents[1] / "stub_stack.py"
 
@@ -244,6 +245,23 @@ def test_a_dead_node_loses_no_connection_of_the_shared_url(folder: Path) -> None
         os.kill(status["nodes"][0]["pid"], signal.SIGKILL)
         answers = {json.load(urllib.request.urlopen(status["url"] + "/readyz", timeout=10))["pid"] for _ in range(50)}
         assert answers
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes users")
+def test_as_an_ordinary_user(folder: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    up = Up(folder, "--no-demo")
+    # The interpreter of this suite may lie behind a closed folder.
+    up.command = Account(nobody.pw_uid, nobody.pw_gid, override=True).command(up.command)
+    with up:
+        up.ready()
+        family = up.family()
+        assert {psutil.Process(pid).uids().effective for pid in family} == {nobody.pw_uid}
+        assert up.process
+        up.process.kill()
+        up.process.wait()
+        assert gone(family)
 
 
 def test_a_second_up_in_the_same_directory_is_refused(folder: Path) -> None:

@@ -73,6 +73,23 @@ def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
         raise AssertionError("unreachable")
 
 
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.odt").write_text("")
+    mode = tmp_path.stat().st_mode
+    with pytest.raises(StackError, match="not empty"), DataDirectory(tmp_path).hold():
+        raise AssertionError("unreachable")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.odt"]
+    assert tmp_path.stat().st_mode == mode
+
+
+def test_a_damaged_identity_is_no_new_one(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    directory.identity()
+    (tmp_path / "identity.json").write_text("{")
+    with pytest.raises(StackError, match="damaged"):
+        directory.identity()
+
+
 def test_logs_are_bounded_while_they_are_written(tmp_path: Path) -> None:
     log = tmp_path / "node-1.log"
     with log.open("ab", buffering=0) as writer:
