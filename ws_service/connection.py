@@ -37,15 +37,15 @@ class Connection(Protocol):
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Send what waits, then close. The first close counts."""
 
-    async def drained(self) -> bool:
-        """Wait until little waits, so that a pull may go on. False: it was closed meanwhile."""
+    async def room(self, size: int) -> bool:
+        """Wait until messages of `size` bytes fit well, so that a pull may go on. False: it was closed meanwhile."""
 
 
 class AsgiConnection:
     """A connection behind ASGI `send`. `abandon` (code, reason) closes at once, past what the transport holds.
 
-    Bounded: what waits behind the message under way may not exceed `limit` bytes, else the connection is closed with
-    4409. A message larger than the bound goes out when nothing else waits.
+    Bounded: what waits behind the message under way, the largest one not counted, may not exceed `limit` bytes, else
+    the connection is closed with 4409. Not counted, since a row larger than the bound must get through, too.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class AsgiConnection:
         self._on_slow = on_slow
         self._queue: deque[tuple[str, int]] = deque()
         self._bytes = 0
+        self._largest = 0  # of those behind the first, since the queue was last empty
         self._wake = asyncio.Event()
         self._relief: list[asyncio.Future[None]] = []
         self._closing: tuple[CloseCode, str] | None = None
@@ -87,9 +88,11 @@ class AsgiConnection:
         if not self.open:
             return
         for text, size in _texts(messages):
-            if self._queue and self._bytes - self._queue[0][1] + size > self._limit:
-                self._give_up()
-                return
+            if self._queue:
+                self._largest = max(self._largest, size)
+                if self._bytes - self._queue[0][1] + size - self._largest > self._limit:
+                    self._give_up()
+                    return
             self._queue.append((text, size))
             self._bytes += size
         self._wake.set()
@@ -103,9 +106,9 @@ class AsgiConnection:
         self._relieve()
         self._wake.set()
 
-    async def drained(self) -> bool:
-        """Wait until less than half of the bound waits."""
-        while self.open and self._bytes * 2 > self._limit:
+    async def room(self, size: int) -> bool:
+        """Wait until `size` bytes fit into half of the bound, or nothing waits at all."""
+        while self.open and self._bytes and (self._bytes + size) * 2 > self._limit:
             relief = asyncio.get_running_loop().create_future()
             self._relief.append(relief)
             await relief
@@ -155,8 +158,9 @@ class AsgiConnection:
                     if self._queue and self._queue[0][0] is text:
                         self._queue.popleft()
                         self._bytes -= size
-                    if self._relief and self._bytes * 2 <= self._limit:
+                    if self._relief:
                         self._relieve()
+                self._largest = 0
                 if self._closing:
                     break
                 self._wake.clear()

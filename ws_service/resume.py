@@ -153,11 +153,11 @@ async def catch_up(feed: Feed, history: History, hub: Hub, *, shape: Shape, memb
                     _restart(feed, hub, shape, member, reason=Lost.EXPIRED)
                     return
                 messages = tuple(shape.messages(publication, position))
-                position = publication.position
                 if messages:
-                    member.connection.write(messages)
-                    if not await member.connection.drained():
+                    if not await member.connection.room(sum(map(len, messages))):
                         return
+                    member.connection.write(messages)
+                position = publication.position
         # From here to the attaching there is no await.
         head = feed.head
         if head is None or head.epoch != position.epoch:

@@ -77,9 +77,10 @@ class NodeServer(uvicorn.Server):
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT
         else:
-            self._loop.call_soon_threadsafe(self._stop)
+            self._loop.call_soon_threadsafe(self.stop)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Drain, then end."""
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._drain())
 

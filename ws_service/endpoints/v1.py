@@ -104,9 +104,8 @@ class Conversation:
                     continue
                 for action in self._session.receive(text, loop.time()):
                     self._do(action)
-                if self.connection.buffered:
-                    # Answers wait: do not take more from a client that does not read.
-                    await self.connection.drained()
+                # Do not take more from a client that does not read the answers.
+                await self.connection.room(0)
         finally:
             for sub in tuple(self._subscriptions):
                 self._end(sub)
