@@ -42,7 +42,8 @@ async def _bench(scenarios: Sequence[Scenario], given: argparse.Namespace, comma
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     said = Console(stderr=True, highlight=False)
-    shown = Console(highlight=False)
+    # Into a file or a pipe, rich would squeeze the tables into 80 columns.
+    shown = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     violated = False
     documents = []
     for scenario in scenarios:

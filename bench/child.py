@@ -37,6 +37,7 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_BYTES,
+            process_group=0,  # a Ctrl-C is ours to hear
             preexec_fn=lambda: die_with_parent(signal.SIGKILL, parent),
         )
         child = cls(module, process)

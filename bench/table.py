@@ -6,6 +6,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from bench.scenario import Column, Line, Scenario, Table
 
@@ -20,12 +21,13 @@ def show(scenario: Scenario, result: Mapping[str, Any], console: Console) -> Non
         shown = rows(table, result["summary"])
         if not shown:
             continue
-        drawn = RichTable(title=table.title, title_justify="left", title_style="italic", box=box.SIMPLE_HEAD)
+        drawn = RichTable(box=box.SIMPLE_HEAD)
         drawn.add_column("")
         for column in table.columns:
             drawn.add_column(column.heading, justify="right")
         for row in shown:
             drawn.add_row(*row)
+        console.print(Text(table.title, style="italic"))
         console.print(drawn)
     for goal in result["goals"]:
         mark = "[green]met[/green]" if goal["met"] else "[yellow]missed[/yellow]"
