@@ -1,6 +1,5 @@
 """A whole stack as a user has it: `notifiws up` as a process, on a free port and in a directory of its own."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -52,6 +51,7 @@ class Stack:
             "--demo" if demo else "--no-demo", *arguments,
         ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
+        self.ready: dict[str, Any] = {}  # the first ready status: its URLs stay, its pids may not
 
     def __enter__(self) -> Self:
         self.start()
@@ -66,7 +66,7 @@ class Stack:
             self.process = subprocess.Popen(
                 self.command, cwd=self.directory, env=self.env, stdout=log, stderr=log, start_new_session=True
             )
-        self.wait("ready")
+        self.ready = self.wait("ready")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """Stop as Ctrl-C does (`how`: another signal) and return the exit code."""
@@ -116,15 +116,18 @@ class Stack:
         logs = [self.log, *sorted(self.data_dir.glob("log/*"))]
         return "\n".join(f"== {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs if log.is_file())
 
-    def ws_url(self, node: int | None = None) -> str:
-        """The shared WebSocket URL, or one node's own."""
-        status = self.status
-        url: str = status["ws_url"] if node is None else status["nodes"][node]["url"].replace("http", "ws", 1)
+    def http_url(self, node: int | None = None) -> str:
+        """The shared URL, or one node's own. A restarted part keeps it."""
+        url: str = self.ready["url"] if node is None else self.ready["nodes"][node]["url"]
         return url.rstrip("/")
+
+    def ws_url(self, node: int | None = None) -> str:
+        """The same for WebSockets."""
+        return self.http_url(node).replace("http", "ws", 1)
 
     async def pg(self) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection to the stack's database, as its owner."""
-        return await asyncpg.connect((await asyncio.to_thread(lambda: self.status))["database_url"])
+        return await asyncpg.connect(self.ready["database_url"])
 
     def pids(self) -> Iterator[int]:
         """Every process that names this stack's data directory, or descends from `up`."""
@@ -137,9 +140,7 @@ class Stack:
 
     def get(self, path: str, node: int | None = None) -> Any:
         """GET a JSON document from the shared URL or from one node."""
-        status = self.status
-        base = status["url"] if node is None else status["nodes"][node]["url"]
-        with urllib.request.urlopen(base.rstrip("/") + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.http_url(node) + path, timeout=10) as answer:
             return json.load(answer)
 
     def discard(self) -> None:

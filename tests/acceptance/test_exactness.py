@@ -41,14 +41,14 @@ async def test_an_open_transaction_delays_nobody_and_its_events_come_when_it_com
     async with Client(stack.ws_url(0), "held") as client:
         transaction = slow.transaction()
         await transaction.start()
-        await slow.execute("insert into held (id) values (5)")
+        await slow.execute("insert into held (id) values (-5)")
         await writers(stack, "held", ledger, 50)
         await client.received(ledger.count)
         ledger.check(client)
-        await slow.execute("update held set v = v + 1 where id = 5")
-        assert 5 not in {event["new"]["id"] for event in client.events}
+        await slow.execute("update held set v = v + 1 where id = -5")
+        assert -5 not in {event["new"]["id"] for event in client.events}
         await transaction.commit()
-        ledger.updates[5] = 1
+        ledger.updates[-5] = 1
         await client.received(ledger.count)
         ledger.check(client)
     await slow.close()
