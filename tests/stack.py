@@ -3,14 +3,11 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -128,21 +125,3 @@ class Stack:
     async def pg(self) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection to the stack's database, as its owner."""
         return await asyncpg.connect(self.ready["database_url"])
-
-    def pids(self) -> Iterator[int]:
-        """Every process that names this stack's data directory, or descends from `up`."""
-        import psutil
-
-        assert self.process is not None
-        with contextlib.suppress(psutil.NoSuchProcess):
-            yield self.process.pid
-            yield from (child.pid for child in psutil.Process(self.process.pid).children(recursive=True))
-
-    def get(self, path: str, node: int | None = None) -> Any:
-        """GET a JSON document from the shared URL or from one node."""
-        with urllib.request.urlopen(self.http_url(node) + path, timeout=10) as answer:
-            return json.load(answer)
-
-    def discard(self) -> None:
-        """Remove the data."""
-        shutil.rmtree(self.directory, ignore_errors=True)
