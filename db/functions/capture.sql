@@ -1,39 +1,44 @@
 -- What a watch writes into the log. notifiws.capture_body generates one trigger function a watch, static SQL that is
 -- planned once a session; notifiws.capture_sql is the same statement for whatever shape the table has right now.
 
--- A table's shape as capture depends on it: its name, its columns' names, its primary key. Null when it can't be read.
+-- A table's shape as capture depends on it: its name, its columns' names, its primary key. Null when it is gone.
 -- Declared immutable, although it reads the catalogs, for a purpose: a generated function compares it with a constant,
 -- the planner folds that into the cached plan, and the plan depends on the regclass constant, so Postgres itself throws
--- it away on any DDL on the table. The check costs a writer nothing. The columns come from the parser, not from
--- pg_attribute, since a REPEATABLE READ snapshot may be older than the DDL.
+-- it away on any DDL on the table. The check costs a writer nothing. Names come from the parser and from syscache
+-- functions, not from pg_attribute, since a REPEATABLE READ snapshot may be older than the DDL.
 create or replace function notifiws.shape(target regclass) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    columns text;
-    key text;
 begin
-    execute format('select row_to_json(x.*)::text from (select t.* from (values (1)) as one left join only %s as t on false) as x',
-                   target) into columns;
-    select pg_get_indexdef(i.indexrelid) into key
-    from pg_index i where i.indrelid = target and i.indisprimary and i.indimmediate;
-    return concat_ws(' ', target::text, columns, key);
-exception when others then
+    return concat_ws(' ', target::text, notifiws.column_names(target)::text, notifiws.key_columns(target)::text);
+exception when others then  -- the table is gone
     return null;
 end
 $$;
 
--- The primary key's columns in key order, null without an immediate one.
+-- The names of a table's columns in order, as the parser sees them.
+create or replace function notifiws.column_names(target regclass) returns text[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    nulls json;
+begin
+    execute format('select row_to_json(x.*) from (select (null::%s).*) as x', target) into nulls;
+    return array(select json_object_keys(nulls));
+end
+$$;
+
+-- The primary key's columns in key order, null without an immediate one. Their names are not read by snapshot either.
 create or replace function notifiws.key_columns(target regclass) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array_agg(a.attname::text order by k.place)
+    select array_agg((parse_ident(pg_get_indexdef(i.indexrelid, k.place, false)))[1] order by k.place)
     from pg_index i
-    cross join unnest(i.indkey::int2[]) with ordinality as k (number, place)
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
-    where i.indrelid = target and i.indisprimary and i.indimmediate and k.place <= i.indnkeyatts
+    cross join lateral generate_series(1, i.indnkeyatts) as k (place)
+    where i.indrelid = target and i.indisprimary and i.indimmediate and pg_get_indexdef(i.indexrelid) is not null
 $$;
 
 -- The columns that a watch captures, in table order: all, or the key and the chosen ones that (still) exist. Virtual
@@ -42,10 +47,10 @@ create or replace function notifiws.captured_columns(target regclass, chosen tex
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
-    from pg_attribute a
-    where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
-      and (chosen is null or a.attname = any (chosen) or a.attname = any (notifiws.key_columns(target)))
+    select coalesce(array_agg(c.name order by c.place), '{}')
+    from unnest(notifiws.column_names(target)) with ordinality as c (name, place)
+    where (chosen is null or c.name = any (chosen) or c.name = any (notifiws.key_columns(target)))
+      and not exists (select from pg_attribute a where a.attrelid = target and a.attname = c.name and a.attgenerated = 'v')
 $$;
 
 -- `"name":value` as row_to_json writes it, as an expression over the row called alias.

@@ -48,6 +48,10 @@ begin
         perform notifiws.unsupported(format('%s has a deferrable primary key, which may be ambiguous inside a transaction', name),
             'make the key not deferrable');
     end if;
+    if not has_table_privilege(target, 'select') or not has_table_privilege(target, 'trigger') then
+        raise exception '% may not watch table %', current_user, name
+            using errcode = 'insufficient_privilege', hint = format('grant select, trigger on %s to %I', name, current_user);
+    end if;
     select string_agg(quote_ident(c), ', ') into wrong
     from unnest(chosen) c
     where c is null or not exists (select from pg_attribute where attrelid = target and attname = c and attnum > 0 and not attisdropped);
@@ -89,8 +93,7 @@ declare
     name text;
 begin
     if shape is null then
-        raise exception 'table % cannot be read by %', target, current_user
-            using errcode = 'insufficient_privilege', hint = format('grant select, trigger on %s to %I', target, current_user);
+        raise exception 'the shape of table % cannot be read', target;
     end if;
     update notifiws.watch_entry w set target = target, source = target::text, shape = shape
     where w.id = watch_id

@@ -5,7 +5,7 @@ drop view if exists notifiws.watched;
 
 -- Each entry with its table as its triggers show it: a dump restored elsewhere gives tables other oids.
 create view notifiws.watched as
-select w.id, c.oid::regclass as target, coalesce(format('%I.%I', s.nspname, c.relname), w.source) as name, w.channel, w.events, w.columns, w.condition,
+select w.id, c.oid::regclass as target, coalesce(quote_ident(s.nspname) || '.' || quote_ident(c.relname), w.source) as name, w.channel, w.events, w.columns, w.condition,
        w.snapshot, w.always, w.shape, w.created_at, coalesce(t.enabled, 0) as enabled, coalesce(t.present, 0) as present
 from notifiws.watch_entry w
 left join lateral (
@@ -29,7 +29,7 @@ from (
             when w.present < cardinality(w.events) then 'triggers are missing: watch it again'
             when w.enabled < cardinality(w.events) then 'triggers are disabled: alter table … enable trigger'
             when i.message is not null then 'events were lost at ' || i.at || ' (' || i.message || '): watch it again'
-            when notifiws.shape(w.target) is null then 'changed, and can no longer be read: grant select on it'
+            when not has_table_privilege(w.target, 'select') then 'changed: grant select on it to ' || current_user || ' again'
             when notifiws.shape(w.target) <> w.shape then 'changed since: captured by the slow way until the listener or notifiws.refresh_watches() adapts'
             when cardinality(w.columns) > (select count(*) from pg_attribute a where a.attrelid = w.target
                  and a.attname = any (w.columns) and not a.attisdropped) then 'changed: a chosen column is gone, the rest is captured'

@@ -1,0 +1,203 @@
+"""watch, unwatch, adopt, unadopt, emit: what they refuse and how, what they leave behind, who may call them."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from tests.integration.db.log import Log
+
+TABLES = """
+create table t (id int primary key, v int);
+create table particionada (id int primary key) partition by list (id);
+create table parte partition of particionada for values in (1);
+create view vista as select * from t;
+create materialized view materializada as select * from t;
+create temp table temporal (id int primary key);
+create table padre (id int primary key);
+create table hija (x int) inherits (padre);
+create table aplazable (id int primary key deferrable);
+create sequence secuencia;
+create index indice on t (v);
+"""
+UNSUPPORTED = {
+    "particionada": "partitioned", "parte": "partition", "vista": "view", "materializada": "view",
+    "temporal": "temporary", "padre": "inherit", "hija": "inherit", "aplazable": "deferrable",
+    "secuencia": "not a table", "indice": "not a table", "pg_catalog.pg_class": "system", "notifiws.outbox": "system",
+    "information_schema.sql_features": "system",
+}  # fmt: skip
+
+
+async def leftovers(log: Log) -> list[str]:
+    rows = await log.pg.fetch(
+        """select tgname from pg_trigger where not tgisinternal
+        union all select proname from pg_proc where proname ~ '^capture_\\d'
+        union all select channel from notifiws.watch_entry"""
+    )
+    return [row[0] for row in rows]
+
+
+@pytest.mark.parametrize(("table", "reason"), UNSUPPORTED.items())
+async def test_what_is_not_whole_is_refused_with_its_reason(log: Log, table: str, reason: str) -> None:
+    await log.pg.execute(TABLES)
+    with pytest.raises(asyncpg.FeatureNotSupportedError, match=f"^unsupported: .*{reason}") as refusal:
+        await log.pg.execute(f"select notifiws.watch('{table}', 'a')")
+    assert refusal.value.hint
+    assert await leftovers(log) == []
+
+
+async def test_foreign_tables_are_refused(log: Log) -> None:
+    superuser = await log.database.connect(superuser=True)
+    await superuser.execute("""
+        create foreign data wrapper w; create server s foreign data wrapper w;
+        create foreign table f (id int) server s""")
+    with pytest.raises(asyncpg.FeatureNotSupportedError, match=r"^unsupported: .*foreign"):
+        await superuser.execute("select notifiws.watch('f', 'a')")
+
+
+async def test_virtual_generated_columns_are_refused_by_name(log: Log) -> None:
+    if log.pg.get_server_version().major < 18:
+        await log.pg.execute("create table t (id int primary key, d int generated always as (id * 2) stored)")
+        await log.pg.execute("select notifiws.watch('t', 'a')")
+        return
+    await log.pg.execute('create table t (id int primary key, v int, "El Doble" int generated always as (v * 2))')
+    with pytest.raises(asyncpg.FeatureNotSupportedError, match=r'^unsupported: .*virtual.*"El Doble"'):
+        await log.pg.execute("select notifiws.watch('t', 'a')")
+    await log.pg.execute("select notifiws.watch('t', 'a', columns => '{v}'); insert into t values (1, 2)")
+    assert (await log.cut())[0]["new"] == '{"id":1,"v":2}'
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        ("watch('nada', 'a')", asyncpg.UndefinedTableError, "nada"),
+        ("watch(1::oid::regclass, 'a')", asyncpg.UndefinedTableError, "does not exist"),
+        ("watch(null, 'a')", asyncpg.NullValueNotAllowedError, "table"),
+        ("watch('t', 'Ventas')", asyncpg.InvalidParameterValueError, "'Ventas' is not a channel name"),
+        ("watch('t', null)", asyncpg.InvalidParameterValueError, "null is not a channel name"),
+        ("watch('t', E'a\\n')", asyncpg.InvalidParameterValueError, "channel name"),
+        ("watch('t', repeat('a', 129))", asyncpg.InvalidParameterValueError, "channel name"),
+        ("watch('t', 'a', '{insert,upsert}')", asyncpg.InvalidParameterValueError, "upsert"),
+        ("watch('t', 'a', '{}')", asyncpg.InvalidParameterValueError, "events"),
+        ("watch('t', 'a', null)", asyncpg.InvalidParameterValueError, "events"),
+        ("watch('t', 'a', array['insert', null])", asyncpg.InvalidParameterValueError, "events"),
+        ("watch('t', 'a', columns => '{v,nada,\"Ñ\"}')", asyncpg.UndefinedColumnError, 'no column nada, "Ñ"'),
+        ("watch('t', 'a', columns => '{ctid}')", asyncpg.UndefinedColumnError, "ctid"),
+        ("watch('t', 'a', condition => 'new.v > 1')", asyncpg.FeatureNotSupportedError, "^unsupported: .*condition"),
+        ("watch('t', 'a', always => true)", asyncpg.FeatureNotSupportedError, "^unsupported: .*replica"),
+        ("unwatch('t', 'a')", asyncpg.UndefinedObjectError, "not watched"),
+        ("unadopt('x')", asyncpg.UndefinedObjectError, "not adopted"),
+        ("adopt('', 'a')", asyncpg.InvalidParameterValueError, "NOTIFY channel"),
+        ("adopt(repeat('ñ', 32), 'a')", asyncpg.InvalidParameterValueError, "NOTIFY channel"),
+        ("adopt('notifiws', 'a')", asyncpg.InvalidParameterValueError, "itself"),
+        ("adopt('x', 'A')", asyncpg.InvalidParameterValueError, "channel name"),
+        ("emit('A', '1')", asyncpg.InvalidParameterValueError, "channel name"),
+        ("emit('a', null)", asyncpg.NullValueNotAllowedError, "payload"),
+        ("live_query('a', 'select 1', '{}')", asyncpg.FeatureNotSupportedError, "^unsupported: live"),
+        ("drop_live_query('a')", asyncpg.FeatureNotSupportedError, "^unsupported: live"),
+    ],
+)
+async def test_bad_calls(log: Log, call: str, error: type[Exception], text: str) -> None:
+    await log.pg.execute("create table t (id int primary key, v int)")
+    with pytest.raises(error, match=text):
+        await log.pg.execute(f"select notifiws.{call}")
+    assert await leftovers(log) == []
+
+
+async def test_watching_twice_replaces_and_unwatch_leaves_nothing(log: Log) -> None:
+    await log.pg.execute("create table t (id int primary key, v int)")
+    for call in ("", ", columns => '{}'", ", events => '{insert}'", ", events => '{insert,delete}'", ""):
+        await log.pg.execute(f"select notifiws.watch('t', 'a'{call})")
+        assert [dict(row)["in_force"] for row in await log.query("watches")] == [True]
+        await log.pg.execute("insert into t values (1, 1)")
+        expected = {"id": 1} if "columns" in call else {"id": 1, "v": 1}
+        assert [e["new"] for e in await log.events()] == [expected]
+        await log.pg.execute("delete from t")
+        assert len(await log.cut()) == (0 if call == ", events => '{insert}'" else 1)
+    await log.pg.execute("select notifiws.unwatch('t', 'a')")
+    assert await leftovers(log) == []
+
+
+async def test_watch_and_adopt_tell_the_listener(log: Log) -> None:
+    told: asyncio.Queue[str] = asyncio.Queue()
+    listener = await log.session()
+    await listener.add_listener("notifiws_config", lambda *_: told.put_nowait("config"))
+    await log.pg.execute("create table t (id int primary key)")
+    for call in ("watch('t', 'a')", "adopt('x', 'b')", "adopt('x', 'c')", "unadopt('x')", "unwatch('t', 'a')"):
+        await log.pg.execute(f"select notifiws.{call}")
+        await asyncio.wait_for(told.get(), 5)
+        if call == "adopt('x', 'c')":
+            assert [row[0] for row in await log.query("declared_channels")] == ["a", "c"]
+    assert await log.query("declared_channels") == []
+
+
+async def test_a_watch_does_not_make_writers_wait_behind_an_open_transaction(log: Log) -> None:
+    await log.pg.execute("create table t (id int primary key)")
+    holder, writer = await log.session(), await log.session()
+    await holder.execute("begin; insert into t values (1)")
+    watching = asyncio.create_task(log.pg.execute("select notifiws.watch('t', 'a')"))
+    loop = asyncio.get_running_loop()
+    slowest = 0.0
+    for n in range(2, 60):
+        before = loop.time()
+        await writer.execute(f"insert into t values ({n})")
+        slowest = max(slowest, loop.time() - before)
+        await asyncio.sleep(0.01)
+    assert not watching.done()
+    assert slowest < 0.5  # one short lock wait, on a busy machine
+    await holder.execute("commit")
+    await asyncio.wait_for(watching, 20)
+    await writer.execute("insert into t values (1000)")
+    assert [e["key"]["id"] for e in await log.events()] == [1000]
+
+
+async def test_somebody_elses_table_needs_trigger_and_select(log: Log) -> None:
+    superuser = await log.database.connect(superuser=True)
+    await superuser.execute("create table ajena (id int primary key)")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await log.pg.execute("select notifiws.watch('ajena', 'a')")
+    owner = await log.pg.fetchval("select current_user")
+    await superuser.execute(f"grant select, trigger on ajena to {owner}")
+    await log.pg.execute("select notifiws.watch('ajena', 'a'); select notifiws.watch('ajena', 'a', '{insert,update}')")
+    await superuser.execute("insert into ajena values (1)")
+    assert len(await log.cut()) == 1
+    await log.pg.execute("select notifiws.unwatch('ajena', 'a')")
+    assert await leftovers(log) == []
+
+
+async def test_emit_is_for_members_of_its_role(log: Log) -> None:
+    superuser = await log.database.connect(superuser=True)
+    writer = await log.session("writer")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await writer.execute("select notifiws.emit('a', '1')")
+    await superuser.execute("grant notifiws_emitter to writer")
+    try:
+        await writer.execute("begin; select notifiws.emit('a', '{\"x\": 1}'); select notifiws.emit('b', '2'); commit")
+        await writer.execute("begin; select notifiws.emit('a', '3'); rollback")
+        for call in ("adopt('x', 'a')", "watch('pg_class', 'a')", "rotate('1 h')", "cut(1, 1)", "start_epoch()"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await writer.execute(f"select notifiws.{call}")
+    finally:
+        await superuser.execute("revoke notifiws_emitter from writer")
+    assert [(e["channel"], e["payload"]) for e in await log.events()] == [("a", {"x": 1}), ("b", 2)]
+
+
+async def test_watches_says_what_is_wrong(log: Log) -> None:
+    async def problem() -> tuple[bool, str]:
+        row = (await log.query("watches"))[0]
+        return row["in_force"], row["problem"] or ""
+
+    await log.pg.execute("create table t (id int primary key, v int); select notifiws.watch('t', 'a')")
+    assert await problem() == (True, "")
+    await log.pg.execute("alter table t disable trigger user")
+    assert await problem() == (False, "triggers are disabled: alter table … enable trigger")
+    await log.pg.execute("alter table t enable trigger user")
+    name = await log.pg.fetchval("select tgname from pg_trigger where tgrelid = 't'::regclass and tgname ~ 'insert'")
+    await log.pg.execute(f"drop trigger {name} on t")
+    assert await problem() == (False, "triggers are missing: watch it again")
+    await log.pg.execute("select notifiws.watch('t', 'a')")
+    assert await problem() == (True, "")
+    await log.pg.execute("drop table t")
+    assert await problem() == (False, "the table is gone: unwatch it")
+    await log.query("forget", "public.t", "a")
+    assert await leftovers(log) == []
