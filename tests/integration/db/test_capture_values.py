@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from tests.integration.db.log import Log, Replica
 
 TYPES = r'''
@@ -73,30 +71,31 @@ async def test_every_type_whatever_the_session_has_set(log: Log) -> None:
     assert delete["old"] == second["new"]
 
 
-@pytest.mark.parametrize(
-    ("type_name", "before", "after"),
-    [
-        ("numeric", "1.0", "1.00"),
-        ("float8", "'NaN'", "0"),
-        ("float8", "0", "'-0'"),
-        ("json", "'{}'", "'{ }'"),
-        ("jsonb", "'1.0'", "'1.00'"),
-        ("xml", "'<a/>'", "'<a></a>'"),
-        ("interval", "'24 hours'", "'1 day'"),
-        ("text", "null", "''"),
-        ("char(3)", "'a'", "'b'"),
-        ("point", "'(1,2)'", "'(1,3)'"),
-    ],
-)
-async def test_a_change_that_equality_does_not_see(log: Log, type_name: str, before: str, after: str) -> None:
-    if type_name == "xml" and log.pg.get_server_version().major > 15:
-        return  # the embedded servers are built without
-    await log.pg.execute(f"create table t (id int primary key, v {type_name}); select notifiws.watch('t', 'stock')")
-    await log.pg.execute(f"insert into t values (1, {before}); update t set v = {after}; update t set v = {after}")
-    insert, update, again = await log.cut()
-    value = insert["new"].split('"v":', 1)[1]
-    assert update["old"] == '{"id":1,"v":' + value
-    assert again["old"] == '{"id":1}'
+CHANGES = [
+    ("numeric", "1.0", "1.00"),
+    ("float8", "'NaN'", "0"),
+    ("float8", "0", "'-0'"),
+    ("json", "'{}'", "'{ }'"),
+    ("jsonb", "'1.0'", "'1.00'"),
+    ("xml", "'<a/>'", "'<a></a>'"),
+    ("interval", "'24 hours'", "'1 day'"),
+    ("text", "null", "''"),
+    ("char(3)", "'a'", "'b'"),
+    ("point", "'(1,2)'", "'(1,3)'"),
+]
+
+
+async def test_a_change_that_equality_does_not_see(log: Log) -> None:
+    for type_name, before, after in CHANGES:
+        if type_name == "xml" and log.pg.get_server_version().major > 15:
+            continue  # the embedded servers are built without
+        await log.pg.execute(f"create table t (id int primary key, v {type_name}); select notifiws.watch('t', 'stock')")
+        await log.pg.execute(f"insert into t values (1, {before}); update t set v = {after}; update t set v = {after}")
+        insert, update, again = await log.cut()
+        value = insert["new"].split('"v":', 1)[1]
+        assert update["old"] == '{"id":1,"v":' + value
+        assert again["old"] == '{"id":1}'
+        await log.pg.execute("select notifiws.unwatch('t', 'stock'); drop table t")
 
 
 async def test_a_key_of_any_type(log: Log) -> None:
