@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -22,7 +22,8 @@ from ws_service.errors import error_response
 # Probes send any Host.
 EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _TOKEN_NAMES: Final = frozenset({"token", "access_token", "jwt"})
-_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+_PORTS: Final = {"http": "80", "https": "443"}
+_AUTHORITY: Final = re.compile(r"(?:([a-z0-9._-]+)|\[([0-9a-f:.]+)\])(?::([0-9]{1,5}))?", re.ASCII).fullmatch
 
 
 def origin_pattern(origins: Iterable[str]) -> str:
@@ -35,7 +36,8 @@ class Gate:
 
     def __init__(self, settings: Settings) -> None:
         self._origin = re.compile(origin_pattern(settings.allowed_origins)).fullmatch
-        self._hosts = {(urlsplit(origin).hostname or "").lower() for origin in settings.allowed_origins}
+        listed = (origin.lower().replace(":*", "").partition("://")[2] for origin in settings.allowed_origins)
+        self._hosts = {authority[0] for host in listed if (authority := _authority(host, "http"))}
         self._open = settings.auth != "jwt"
 
     def origin(self, origin: str | None, host: str | None) -> bool:
@@ -45,19 +47,20 @@ class Gate:
         origin = origin.lower()
         if self._origin(origin):
             return True
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not host:
+        scheme, _, authority = origin.partition("://")
+        if scheme not in _PORTS:
             return False
-        return _with_port(parts.netloc, parts.scheme) == _with_port(host.lower(), parts.scheme)
+        own = _authority(host, scheme)
+        return own is not None and own == _authority(authority, scheme)
 
     def host(self, host: str | None) -> bool:
         """Whether this node may be called by that name."""
         if not self._open:
             return True
-        try:
-            name = (urlsplit(f"//{host or ''}").hostname or "").lower()
-        except ValueError:
+        authority = _authority(host, "http")
+        if authority is None:
             return False
+        name = authority[0]
         if name == "localhost" or name in self._hosts:
             return True
         try:
@@ -114,10 +117,10 @@ class GateMiddleware:
             await self._app(scope, receive, send)
 
 
-def _with_port(netloc: str, scheme: str) -> str:
-    bare = re.fullmatch(r"(.*?)(?::(\d*))?", netloc)
-    assert bare is not None
-    return f"{bare[1]}:{bare[2] or _PORTS[scheme]}"
+def _authority(text: str | None, scheme: str) -> tuple[str, str] | None:
+    """Name and port of `host[:port]`; None when it is something else."""
+    match = _AUTHORITY((text or "").lower())
+    return (match[1] or match[2], match[3] or _PORTS[scheme]) if match else None
 
 
 def _has_token(scope: Scope) -> bool:
