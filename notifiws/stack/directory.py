@@ -99,8 +99,10 @@ class DataDirectory:
                         ) from None
                     time.sleep(0.05)
             self._state.unlink(missing_ok=True)
-            yield
-            self._state.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                self._state.unlink(missing_ok=True)
         finally:
             os.close(lock)
 

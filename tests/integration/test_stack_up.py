@@ -353,6 +353,19 @@ async def test_an_own_database_and_redis_are_used_and_not_started(
         assert not (folder / "data" / "postgres").exists()
 
 
+def test_an_own_database_that_is_away_is_4(folder: Path) -> None:
+    away = f"postgresql://nobody:secret@127.0.0.1:{free_port()}/none"
+    refused = subprocess.run(
+        [str(Path(sys.executable).with_name("notifiws")), "up", "--data-dir", str(folder / "data")],
+        env={**os.environ, "DATABASE_URL": away}, cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 4
+    assert "error: Postgres does not answer" in refused.stderr
+    assert "fix: start it or correct DATABASE_URL" in refused.stderr
+    assert "secret" not in refused.stderr
+    assert not (folder / "data" / "state.json").exists()
+
+
 def test_settings_that_open_the_stack_to_everybody_are_refused(folder: Path) -> None:
     refused = Up(folder, NOTIFIWS_HOST="0.0.0.0").run("up")
     assert refused.returncode == 2
