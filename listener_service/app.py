@@ -23,7 +23,7 @@ from shared.settings import Settings, SettingsError
 
 log = logs.logger("app")
 
-DONE, POSTGRES, SCHEMA, PORT = 0, 4, 6, 7
+DONE, FAILED, POSTGRES, SCHEMA, PORT = 0, 1, 4, 6, 7
 
 
 def run(settings: Settings, pace: Pace = PACE) -> int:
@@ -66,8 +66,13 @@ async def _main(settings: Settings, database_url: str, redis_url: str, sock: soc
     health = asyncio.create_task(serve(application(readiness, metrics, lambda: listener.role), sock))
     host, port = sock.getsockname()[:2]
     log.info("listener started", url=f"http://{host}:{port}")
+    # Without its probes' answers it would be taken for dead: better to be started again.
+    health.add_done_callback(lambda _: listener.stop())
     try:
         await listener.run()
+        if health.done():
+            log.error("the health endpoint ended by itself", reason=str(health.exception()))
+            return FAILED
     except BaseExceptionGroup as group:
         if pooler := _first(group, PoolerFound):
             log.error(str(pooler))

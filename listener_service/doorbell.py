@@ -49,6 +49,7 @@ class PostgresDoorbell:
         # Set when watches or adoptions may have changed; when a leader may have left. Whoever waits clears them.
         self.config_changed = asyncio.Event()
         self.farewell = asyncio.Event()
+        self.listening = asyncio.Event()
         self.adopted = AdoptedQueue(metrics, self.ring)
 
     # What the relay sees
@@ -139,6 +140,7 @@ class PostgresDoorbell:
             finally:
                 # Its lock is gone or will be: whoever sleeps must poll from now on.
                 self._session = self._sleeping_on = None
+                self.listening.clear()
                 self._rung.set()
                 if session:
                     session.terminate()
@@ -161,6 +163,7 @@ class PostgresDoorbell:
         await self._sound(session)
         self._session = session
         self._readiness.clear(Unready.DEAF)
+        self.listening.set()
         for event in (self._rung, self.config_changed, self.farewell):
             event.set()
 

@@ -58,6 +58,7 @@ class Heartbeat:
         self._written: dict[str, None] = {}
         self._news = asyncio.Event()
         self._merged = False
+        self.answered = asyncio.Event()
 
     def lead(self, relay: Relay, epoch: str) -> None:
         """From now on, beat."""
@@ -90,6 +91,7 @@ class Heartbeat:
             try:
                 await self._beat(full=news or beats % REPEAT == 0)
                 beats += 1
+                self.answered.set()
                 if self._relay is None or not self._relay.redis_failing:
                     self._readiness.clear(Unready.REDIS)
             except RedisAway as away:
@@ -119,8 +121,10 @@ class Heartbeat:
                 self._merged = True
             await self._keys.announce_epoch()
             await self._keys.declare(sorted(self._declared | self._written.keys()))
-        completed = relay.completed
+        completed, losses = relay.completed, relay.losses
         relay.check(await self._keys.marked(), completed)
+        if relay.losses > losses:
+            self._news.set()  # what nodes must know is lost too
         await self._keys.beat(
             {
                 "epoch": self._epoch,

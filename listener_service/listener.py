@@ -48,6 +48,7 @@ class Listener:
         self._doorbell = PostgresDoorbell(database_url, readiness, metrics)
         self._heartbeat = Heartbeat(publisher, readiness, metrics, self._stopping)
         self._leads = False
+        self._connected = asyncio.Event()
 
     @property
     def role(self) -> str:
@@ -67,6 +68,7 @@ class Listener:
             beside = [tasks.create_task(self._heartbeat.run())]
             await self._until_pooler_is_ruled_out()
             beside.append(tasks.create_task(self._doorbell.run()))
+            beside.append(tasks.create_task(self._until_started()))
             await self._serve_terms()
             for task in beside:
                 task.cancel()
@@ -82,6 +84,11 @@ class Listener:
                 attempt += 1
                 await self._postgres_away(explain(error), attempt)
 
+    async def _until_started(self) -> None:
+        for event in (self._heartbeat.answered, self._doorbell.listening, self._connected):
+            await event.wait()
+        self._readiness.clear(Unready.STARTING)
+
     async def _serve_terms(self) -> None:
         attempt = 0
         while not self._stopping.is_set():
@@ -90,7 +97,7 @@ class Listener:
                 async with open_session(self._url, "notifiws relay") as session:
                     await check_schema(session.connection)
                     self._readiness.clear(Unready.POSTGRES)
-                    self._readiness.clear(Unready.STARTING)
+                    self._connected.set()
                     attempt = 0
                     if await leader.win(session, self._doorbell.farewell, self._stopping):
                         await self._term(session)

@@ -102,6 +102,9 @@ class Mark(NamedTuple):
 class Publisher(Protocol):
     """Redis. Every method may raise RedisAway."""
 
+    async def begin(self) -> Mark | None:
+        """Tell the nodes the epoch, before anything of it is published; returns what was last marked in it."""
+
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Append to the streams and publish to subscribers, each append atomically, in this order."""
 

@@ -53,6 +53,11 @@ class RedisPublisher:
         self._now = now
         self.epoch = ""
 
+    async def begin(self) -> Mark | None:
+        """See Publisher."""
+        await self.announce_epoch()
+        return await self.marked()
+
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """See Publisher."""
         answers = await self._append(appends)

@@ -81,6 +81,7 @@ class Relay:
         self._failures = 0
         self._unpublished: tuple[Tick, float] | None = None
         self.completed = 0
+        self.losses = 0
 
     @property
     def redis_failing(self) -> bool:
@@ -120,7 +121,7 @@ class Relay:
     async def _replay(self) -> None:
         """Publish what the former leader may have left of the last tick."""
         last = await self._log.last_tick()
-        marked = await self._marked()
+        marked = await self._begin()
         if marked is not None and marked.floor:
             self._heads.distrust(marked.floor)
         if last is None or self._stopping.is_set():
@@ -235,10 +236,10 @@ class Relay:
         self._metrics.ticks.inc()
         self._metrics.tick.set(tick.number)
 
-    async def _marked(self) -> Mark | None:
+    async def _begin(self) -> Mark | None:
         while True:
             try:
-                marked = await self._publisher.marked()
+                marked = await self._publisher.begin()
                 self._redis_is_back()
                 return marked
             except RedisAway as away:
@@ -274,6 +275,7 @@ class Relay:
 
     def _lost(self, **what: object) -> None:
         if self.completed > self._heads.floor:
+            self.losses += 1
             self._metrics.redis_lost.inc()
             self._heads.distrust(self.completed)
             log.error("Redis has lost publications: clients that have not seen them are told to fetch afresh", **what)

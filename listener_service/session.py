@@ -110,33 +110,36 @@ async def _connect(url: str, name: str) -> "asyncpg.Connection[asyncpg.Record]":
 
 
 async def refuse_pooler(url: str) -> None:
-    """Raise PoolerFound when two sessions share one server process, or one changes it. Raises FAILURES too.
+    """Raise PoolerFound when a session is served by more than one server process. Raises FAILURES too.
 
-    A pooler in transaction mode hands out a server process a transaction: while a second session is inside one, the
-    first must be served by another process than before.
+    A pooler in transaction mode hands out a server process a transaction, the last or the longest returned one: after
+    two sessions were inside one at once, a few more transactions of the first meet another process in either case.
     """
     first = await _connect(url, "notifiws pooler check")
     try:
-        before = await _pid(first)
         second = await _connect(url, "notifiws pooler check")
         try:
             async with second.transaction():
                 other = await _pid(second)
-                after = await _pid(first)
+                pids = {await _pid(first)}
+            for _ in range(3):
+                pids.add(await _pid(first))
         finally:
             second.terminate()
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as error:
-        raise PoolerFound(f"a prepared statement was lost: {error}") from error
+        raise PoolerFound(f"a prepared statement was lost: {str(error).splitlines()[0]}") from error
     finally:
         first.terminate()
-    if before != after or before == other:
+    if len(pids) > 1 or other in pids:
         raise PoolerFound("one session was served by two server processes")
 
 
 async def _pid(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
-    async with connection.transaction() if not connection.is_in_transaction() else contextlib.nullcontext():
+    if connection.is_in_transaction():
         pid: int = await connection.fetchval(loader.query("backend_pid"), timeout=QUERY_SECONDS)
-    return pid
+        return pid
+    async with connection.transaction():
+        return await _pid(connection)
 
 
 def _guard_socket(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -49,6 +49,11 @@ class FakePublisher:
     def __init__(self, redis: RedisModel, epoch: str = "e1", step: Step = no_step) -> None:
         self.redis, self.epoch, self.step = redis, epoch, step
 
+    async def begin(self) -> Mark | None:
+        """See Publisher."""
+        await self._reach("begin")
+        return self.redis.mark
+
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """See Publisher."""
         outcomes = []

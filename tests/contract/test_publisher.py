@@ -86,8 +86,9 @@ async def test_a_chain_that_was_cut_halfway_goes_on_where_it_ended(subject: tupl
 
 async def test_marks(subject: tuple[Publisher, Entries]) -> None:
     publisher, _ = subject
+    assert await publisher.begin() is None
     assert await publisher.marked() is None
     await publisher.mark(Mark(7))
     assert await publisher.marked() == Mark(7, 0)
     await publisher.mark(Mark(8, 3))
-    assert await publisher.marked() == Mark(8, 3)
+    assert await publisher.marked() == Mark(8, 3) == await publisher.begin()

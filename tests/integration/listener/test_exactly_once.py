@@ -63,6 +63,7 @@ async def check_rows(streams: Streams) -> None:
             last[key.decode()] = value
 
 
+@pytest.mark.slow
 async def test_killed_again_and_again_while_writing(
     database: Database, pg: asyncpg.Connection, new_listener: NewListener, streams: Streams, valkey: ValkeyServer
 ) -> None:
@@ -83,6 +84,7 @@ async def test_killed_again_and_again_while_writing(
         assert heard == [publication.position for publication in await streams.publications("ventas")]
 
 
+@pytest.mark.slow
 async def test_redis_killed_and_back_with_its_file(
     database: Database, pg: asyncpg.Connection, listener: ListenerProcess, streams: Streams, valkey: ValkeyServer
 ) -> None:

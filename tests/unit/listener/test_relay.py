@@ -203,7 +203,7 @@ async def test_redis_away_anywhere_keeps_the_place(monkeypatch: pytest.MonkeyPat
             inner = counting([0], at, away)
 
             async def step(name: str, left: list[int] = left, world: World = world, inner: Step = inner) -> None:
-                if world.redis.away and name in ("append", "mark", "ask mark"):
+                if world.redis.away and name in ("begin", "append", "mark", "ask mark"):
                     left[0] -= 1
                     if left[0] <= 0:
                         world.redis.away = None

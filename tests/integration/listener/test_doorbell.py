@@ -1,0 +1,157 @@
+"""The doorbell: no commit falls between the relay's last look and its sleep, and writers ring only for a sleeper."""
+
+import asyncio
+import random
+import time
+
+import asyncpg
+import pytest
+
+from listener_service.doorbell import PostgresDoorbell
+from listener_service.metrics import Metrics
+from notifiws.stack.valkey import ValkeyServer
+from shared.codes import Unready
+from shared.readiness import Readiness
+from tests.conftest import Database
+from tests.integration.listener.conftest import Ear, ListenerProcess, NewListener, eventually
+
+NEVER = 3600.0
+
+
+@pytest.mark.slow
+async def test_commits_around_falling_asleep_are_all_noticed_at_once(
+    pg: asyncpg.Connection, database: Database, new_listener: NewListener, valkey: ValkeyServer
+) -> None:
+    """Without the fallback poll. The gaps between commits are those at which the relay gets tired."""
+    subject = new_listener().start(fallback=NEVER)
+    await subject.until(ready=True, role="leader")
+    other = await database.connect()
+    chance = random.Random(7)
+    waits = []
+    async with Ear(valkey.url, "ventas") as ear:
+        for number in range(1, 400):
+            await asyncio.sleep(chance.uniform(0.0, 0.03))
+            connection = chance.choice((pg, other))
+            started = time.monotonic()
+            await connection.execute("insert into ventas values ($1, 0, '')", number)
+            waits.append(await ear.until(number, seconds=10) - started)
+    assert max(waits) < 0.25, f"worst {max(waits):.3f} s"
+    assert await subject.metric("doorbell_rings_total") > 0
+
+
+async def test_long_and_short_transactions_while_it_wants_to_sleep(
+    pg: asyncpg.Connection, database: Database, new_listener: NewListener, valkey: ValkeyServer
+) -> None:
+    """Writers that hold the bell's lock for a while keep it awake; their commit is noticed all the same."""
+    subject = new_listener().start(fallback=NEVER)
+    await subject.until(ready=True, role="leader")
+    number = 0
+
+    async def write(seed: int) -> None:
+        nonlocal number
+        chance = random.Random(seed)
+        connection = await database.connect()
+        for _ in range(40):
+            number += 1
+            key = number
+            async with connection.transaction():
+                await connection.execute("insert into ventas values ($1, 0, '')", key)
+                await asyncio.sleep(chance.choice((0, 0, 0.02, 0.1)))
+            await asyncio.sleep(chance.uniform(0.0, 0.05))
+
+    async with Ear(valkey.url, "ventas") as ear:
+        await asyncio.gather(*(write(seed) for seed in range(3)))
+        ended = time.monotonic()
+        await ear.until(120, seconds=5)
+        assert ear.heard[-1][0] - ended < 0.25
+
+
+async def test_under_load_nobody_rings(pg: asyncpg.Connection, listener: ListenerProcess, valkey: ValkeyServer) -> None:
+    async with Ear(valkey.url, "ventas") as ear:
+        for number in range(300):
+            await pg.execute("insert into ventas values ($1, 0, '')", number)
+        await ear.until(300)
+    assert await listener.metric("doorbell_rings_total") < 30
+    assert await listener.metric("ticks_total") < 290, "a tick under load lasts at least 10 ms"
+
+
+async def test_a_writer_with_the_doorbell_off_is_served_by_the_fallback(
+    pg: asyncpg.Connection, listener: ListenerProcess, valkey: ValkeyServer
+) -> None:
+    async with Ear(valkey.url, "ventas") as ear:
+        await asyncio.sleep(0.2)
+        await pg.execute("set notifiws.doorbell = off")
+        await pg.execute("insert into ventas values (1, 0, '')")
+        await ear.until(1, seconds=3)
+
+
+async def test_after_its_connection_was_ended_it_listens_again(
+    pg: asyncpg.Connection, database: Database, new_listener: NewListener, valkey: ValkeyServer
+) -> None:
+    subject = new_listener().start(fallback=NEVER)
+    await subject.until(ready=True, role="leader")
+    admin = await database.connect(superuser=True)
+    async with Ear(valkey.url, "ventas") as ear:
+        for number in range(1, 4):
+            await admin.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where application_name = 'notifiws doorbell' and datname = current_database()"
+            )
+            await pg.execute("insert into ventas values ($1, 0, '')", number)
+            await ear.until(number, seconds=1)
+    await subject.until(ready=True)
+
+
+async def test_deafness_is_noticed_and_mended(database: Database) -> None:
+    """A connection that answers every query and hears nothing."""
+    readiness, metrics = Readiness(), Metrics()
+    doorbell = PostgresDoorbell(database.url, readiness, metrics)
+    running = asyncio.create_task(doorbell.run())
+    try:
+
+        async def listening() -> bool:
+            return doorbell._session is not None and not readiness.has(Unready.DEAF)
+
+        await eventually(listening)
+        session = doorbell._session
+        assert session is not None
+        async with session.turn:
+            await session.connection.execute("unlisten *")
+
+        async def noticed() -> bool:
+            return metrics.registry.get_sample_value("notifiws_listener_doorbell_deaf_total") == 1
+
+        await eventually(noticed, 8)
+        assert doorbell._session is None or doorbell._session is not session
+        await eventually(listening)
+    finally:
+        running.cancel()
+        await asyncio.wait((running,))
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_it_sleeps_only_when_no_writer_is_at_work(held: bool, pg: asyncpg.Connection, database: Database) -> None:
+    doorbell = PostgresDoorbell(database.url, Readiness(), Metrics())
+    running = asyncio.create_task(doorbell.run())
+    try:
+
+        async def listening() -> bool:
+            return doorbell._session is not None
+
+        await eventually(listening)
+        transaction = pg.transaction()
+        await transaction.start()
+        if held:
+            await pg.execute("insert into ventas values (1, 0, '')")
+        assert await doorbell.fall_asleep() is not held
+        await transaction.rollback()
+        doorbell.wake_up()
+        assert await doorbell.fall_asleep()
+        await pg.execute("insert into ventas values (2, 0, '')")
+        started = time.monotonic()
+        await doorbell.wait(5)
+        assert time.monotonic() - started < 1
+        doorbell.wake_up()
+    finally:
+        running.cancel()
+        await asyncio.wait((running,))
