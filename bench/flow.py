@@ -1,7 +1,9 @@
 """One flow of rows from a writer to clients, measured: load processes are started, warmed up, run and read.
 
-What latency means here: `before_insert` counts from just before the INSERT is sent (nothing is left out), and
-`after_commit` from when its commit returned to the writer (below zero where a client was faster than that).
+What latency means here: `before_insert` counts from just before the INSERT is sent (nothing is left out),
+`after_commit` from when its commit returned to the writer (below zero where a client was faster than that), and
+`since_due`, under a rate, from when the row should have been sent: a path that slows its writers down is not the
+better for it.
 """
 
 import asyncio
@@ -171,7 +173,7 @@ class Flow:
         return figures
 
     def _latencies(self, prefix: str, clients: Sequence[Clients], *, tapped: bool) -> Figures:
-        before, after = load(self._file("writer"), 2)
+        dues, before, after = load(self._file("writer"), 3)
         arrivals = [
             column for number, each in enumerate(clients) for column in load(self._file(f"clients{number}"), each.count)
         ]
@@ -179,6 +181,7 @@ class Flow:
             raise BenchError("the clients' files do not fit the writer's")
         figures = distribution(_spans(before, arrivals), f"{prefix}.before_insert")
         figures |= distribution(_spans(after, arrivals), f"{prefix}.after_commit")
+        figures |= distribution(_spans(dues, arrivals), f"{prefix}.since_due")
         figures |= distribution(_spans(before, [after]), f"{prefix}.hop.insert_to_commit")
         if tapped:
             written, cut, heard = load(self._file("tap"), 3)

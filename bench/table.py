@@ -16,7 +16,10 @@ def show(scenario: Scenario, result: Mapping[str, Any], console: Console) -> Non
     on, rounds = result["machine"], result["settings"]["rounds"]
     note = " (a smoke run: no figure means anything)" if result["quick"] else ""
     console.print(f"[bold]{scenario.name}[/bold]: median of {rounds} round{'s' * (rounds > 1)}{note}")
-    console.print(f"{on['cpu']}, {on['cores']} cores, {on['memory_gb']} GB, {on['kernel']}", style="dim")
+    console.print(
+        f"{on['cpu']}, {on['cores']} cores, {on['memory_gb']} GB, {on['kernel']}, fdatasync {on['fdatasync_ms']} ms",
+        style="dim",
+    )
     for table in scenario.tables:
         shown = rows(table, result["summary"])
         if not shown:

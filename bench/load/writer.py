@@ -1,4 +1,4 @@
-"""A load process: inserts numbered rows, each its own transaction, and notes just before and when the commit returned.
+"""A load process: inserts numbered rows, each its own transaction, and notes when it was due, sent, and committed.
 
 Settings: `database_url`, `statement` ($1 the number, $2 the text), `text`, `first`, `rows`, `file`, and either
 `pause` (least and most seconds between rows: one writer, nothing else going on) or `rate` (rows a second, open loop:
@@ -26,7 +26,7 @@ class _Insert(Protocol):
 
 
 class _Write(Protocol):
-    def __call__(self, insert: _Insert, index: int) -> Awaitable[None]: ...
+    def __call__(self, insert: _Insert, index: int, due: float | None = None) -> Awaitable[None]: ...
 
 
 async def main(settings: Settings, orders: asyncio.StreamReader) -> None:
@@ -36,10 +36,11 @@ async def main(settings: Settings, orders: asyncio.StreamReader) -> None:
     report("ready")
     await order(orders)
     rows = settings["rows"]
-    before, after = array("d", bytes(8 * rows)), array("d", bytes(8 * rows))
+    dues, before, after = (array("d", bytes(8 * rows)) for _ in range(3))
 
-    async def write(insert: _Insert, index: int) -> None:
+    async def write(insert: _Insert, index: int, due: float | None = None) -> None:
         before[index] = time()
+        dues[index] = before[index] if due is None else due
         await insert.fetch(settings["first"] + index, settings["text"])
         after[index] = time()
 
@@ -53,7 +54,7 @@ async def main(settings: Settings, orders: asyncio.StreamReader) -> None:
         for index in range(rows):
             await asyncio.sleep(chance.uniform(*settings["pause"]))
             await write(inserts[0], index)
-    store(settings["file"], before, after)
+    store(settings["file"], dues, before, after)
     report("done", cpu_seconds=cpu_seconds() - cpu, wall_seconds=time() - began, late_seconds=late)
     for connection in connections:
         await connection.close()
@@ -67,7 +68,7 @@ async def _paced(write: _Write, insert: _Insert, numbers: "count[int]", began: f
         if (ahead := due - time()) > 0:
             await asyncio.sleep(ahead)
         late = max(late, time() - due)
-        await write(insert, index)
+        await write(insert, index, due)
     return late
 
 

@@ -13,10 +13,12 @@ subprotocol.
 Load. Rows at a fixed rate, open loop, each its own commit, from four connections; the clients are spread over both
 nodes, in one process a node. Every client must get every row exactly once: for ours a lost, repeated or foreign row, a
 gap or a dropped connection makes the scenario fail; of the peer they are only reported. Every client's every row is
-one sample.
+one sample. Counted also from when a row was due: a path whose triggers hold up the writers pays for it there.
 
-Hops. Insert → trigger (the event's `at`) → commit returned → tick cut → publication heard on the Redis channel →
-client. A row may be cut before its commit has returned to the writer, so that hop can be below zero.
+Hops. Insert → trigger (the event's `at`) → commit returned → tick cut → Redis → node → client. A row may be cut before
+its commit has returned to the writer, so that hop can be below zero. The tick's time is taken before it is durable, so
+its fsync is in the next hop, with the publishing. When a node has a publication is known from another subscriber of
+the same Redis channel, which has it at the same moment but for the order in which the kernel wakes the two.
 
 What it does not say: a network's part. And on a machine of two cores, load generator and servers share them; the
 clients' CPU is printed so that one can see whether they were in the way.
@@ -123,7 +125,7 @@ async def _prepare(ours: RunningStack) -> dict[str, str]:
     connection = await asyncpg.connect(ours.database_url)
     try:
         await connection.execute(statement("latency"))
-        postgres = connection.get_server_version()
+        postgres = connection.get_settings().server_version
     finally:
         await connection.close()
     client = redis.Redis.from_url(ours.redis_url)
@@ -132,7 +134,7 @@ async def _prepare(ours: RunningStack) -> dict[str, str]:
     finally:
         await client.aclose()
     valkey = server.get("valkey_version") or server.get("redis_version", "?")
-    return {"postgres": f"{postgres.major}.{postgres.minor}", "valkey": str(valkey)}
+    return {"postgres": postgres.partition(" ")[0], "valkey": str(valkey)}
 
 
 def _percentiles(title: str, prefix: str, names: tuple[str, ...]) -> Table:
@@ -147,8 +149,8 @@ _HOPS = {
     "insert → trigger": "insert_to_trigger",
     "trigger → commit returned": "trigger_to_commit",
     "commit returned → tick": "commit_to_tick",
-    "tick → Redis": "tick_to_redis",
-    "Redis → client": "redis_to_client",
+    "tick → Redis → node": "tick_to_redis",
+    "node → client": "redis_to_client",
 }
 _CHECKED = ("lost", "duplicated", "foreign", "gaps", "dropped")
 
@@ -161,6 +163,7 @@ SCENARIO = Scenario(
         _percentiles("Idle, from the commit's return, ms", "idle.after_commit", (V1, PLAIN, USUAL)),
         _percentiles("Under load, from just before the insert, ms", "load.before_insert", (V1, USUAL)),
         _percentiles("Under load, from the commit's return, ms", "load.after_commit", (V1, USUAL)),
+        _percentiles("Under load, from when the row was due, ms", "load.since_due", (V1, USUAL)),
         *(
             Table(
                 f"Hops of {V1}, {when}, ms",

@@ -55,7 +55,7 @@ async def _document(ours: list[Figures], theirs: list[Figures]) -> tuple[Scenari
     log: list[str] = []
     fake = scenario(ours, theirs, log)
     outcome = await rounds.run(fake, Options(rounds=len(ours)), lambda _: None)
-    on = {"cpu": "cpu", "cores": 2, "memory_gb": 8, "kernel": "Linux"}
+    on = {"cpu": "cpu", "cores": 2, "memory_gb": 8, "kernel": "Linux", "fdatasync_ms": 0.5}
     return fake, results.document(outcome, "python -m bench fake", on), log
 
 
