@@ -53,7 +53,9 @@ def _json_text(text: str) -> str:
 
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds and `Z`, as events carry it."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    # Ten times as fast as isoformat, and each event has one; but it leaves out a fraction of zero.
+    text = msgspec.json.encode(at.astimezone(UTC)).decode()[1:-1]
+    return text if at.microsecond else text[:-1] + ".000000Z"
 
 
 def encode_event(row: LogRow) -> EncodedEvent:

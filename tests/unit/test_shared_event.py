@@ -89,6 +89,8 @@ def test_op_codes_never_change() -> None:
     ("at", "text"),
     [
         (AT, "2026-11-24T10:00:00.123456Z"),
+        (AT.replace(microsecond=5), "2026-11-24T10:00:00.000005Z"),
+        (AT.replace(microsecond=120000), "2026-11-24T10:00:00.120000Z"),
         (datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01T00:00:00.000000Z"),
         (datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=30))), "2025-12-31T19:30:00.000000Z"),
     ],
