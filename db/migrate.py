@@ -82,14 +82,6 @@ async def check_schema(conn: asyncpg.Connection) -> None:
         )
 
 
-async def pending(conn: asyncpg.Connection) -> tuple[str, ...]:
-    """The migrations that `migrate` would apply. Raises SchemaTooNew."""
-    version, compatible_from = await _versions(conn)
-    if compatible_from > loader.schema_version():
-        raise SchemaTooNew(f"schema notifiws has version {version}, no longer compatible with this release")
-    return tuple(f"{m.number:04d}_{m.name}" for m in loader.migrations() if m.number > version)
-
-
 async def migrate(conn: asyncpg.Connection, *, lock_timeout: float = 0.5, patience: float = 60.0) -> MigrationResult:
     """Apply what is missing and make functions and views anew. Idempotent.
 

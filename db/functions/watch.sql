@@ -140,6 +140,36 @@ begin
 end
 $$;
 
+-- Everything that watch refuses, without touching the table. Returns the events, each once, in their usual order.
+create or replace function notifiws.check_watch(target regclass, channel text, events text[], columns text[],
+                                                condition text, always boolean) returns text[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    known text[] := '{insert,update,delete,truncate}';
+begin
+    perform notifiws.check_channel(channel);
+    if target is null then
+        raise exception 'watch needs a table' using errcode = 'null_value_not_allowed';
+    end if;
+    if events is null or cardinality(events) = 0 or not events <@ known or array_position(events, null) is not null then
+        raise exception 'events % are not a choice of insert, update, delete, truncate', coalesce(events::text, 'null')
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if condition is not null then
+        perform notifiws.unsupported('a watch with a condition is not built yet',
+            'leave out the condition; clients can drop what they do not need');
+    end if;
+    if always is not false then
+        perform notifiws.unsupported('a watch that fires under session_replication_role = replica is not built yet',
+            'leave out always');
+    end if;
+    perform notifiws.check_target(target, columns);
+    return array(select e from unnest(known) with ordinality as k (e, place) where e = any (events) order by place);
+end
+$$;
+
 create or replace function notifiws.watch(
     target regclass, channel text, events text[] default '{insert,update,delete,truncate}', columns text[] default null,
     condition text default null, snapshot boolean default true, always boolean default false) returns void
@@ -148,28 +178,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    wanted text[];
+    wanted text[] := notifiws.check_watch(target, channel, events, columns, condition, always);
     entry notifiws.watch_entry;
     triggers text[];
 begin
-    perform notifiws.check_channel(channel);
-    if target is null then
-        raise exception 'watch needs a table' using errcode = 'null_value_not_allowed';
-    end if;
-    select array_agg(distinct e) into wanted from unnest(events) e;
-    if wanted is null or not wanted <@ '{insert,update,delete,truncate}' or array_position(wanted, null) is not null then
-        raise exception 'events % are not a choice of insert, update, delete, truncate', coalesce(events::text, 'null')
-            using errcode = 'invalid_parameter_value';
-    end if;
-    if condition is not null then
-        perform notifiws.unsupported('a watch with a condition is not built yet', 'leave out the condition; clients can drop what they do not need');
-    end if;
-    if always is not false then
-        perform notifiws.unsupported('a watch that fires under session_replication_role = replica is not built yet', 'leave out always');
-    end if;
     perform pg_advisory_xact_lock(1852797033, 5);
-    perform notifiws.check_target(target, columns);
-
     select * into entry from notifiws.watch_entry w where w.target = target and w.channel = channel;
     if found and (entry.events <> wanted or (
             select count(*) from pg_trigger t
@@ -231,7 +244,7 @@ declare
     watch_id integer;
 begin
     delete from notifiws.watch_entry w
-    where w.source = source and w.channel = channel and not exists (select from pg_class c where c.oid = w.target)
+    where w.source in (source, 'public.' || source) and w.channel = channel and not exists (select from pg_class c where c.oid = w.target)
     returning w.id into watch_id;
     if not found then
         raise exception 'no dropped table % is watched on channel %', coalesce(source, 'null'), coalesce(quote_literal(channel), 'null')
