@@ -8,7 +8,7 @@ refused by status here a browser cannot tell from a dead server; all later refus
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
@@ -136,13 +136,7 @@ async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send
         if "websocket.http.response" not in scope.get("extensions", {}):
             await send({"type": "websocket.close", "code": 1000})
             return
-
-        async def deny(message: Any) -> None:
-            await send({**message, "type": f"websocket.{message['type']}"})
-
-        await response(scope, receive, deny)
-    else:
-        await response(scope, receive, send)
+    await response(scope, receive, send)
 
 
 async def _close(receive: Receive, send: Send, code: CloseCode, reason: str) -> None:

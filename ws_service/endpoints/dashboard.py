@@ -22,6 +22,8 @@ class Dashboard(StaticFiles):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder, html=True, check_dir=False)
+        # The folder may come later.
+        self.config_checked = True
         self._folder = folder
 
     async def get_response(self, path: str, scope: Scope) -> Response:

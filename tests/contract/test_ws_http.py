@@ -1,0 +1,141 @@
+"""HTTP on a node from outside."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from notifiws.stack.valkey import ValkeyServer
+from tests.nodes import RunningNode, running_node
+from tests.publishing import Publisher, event, ids
+
+
+@pytest.fixture
+async def publisher(valkey: ValkeyServer) -> AsyncIterator[Publisher]:
+    async with Redis.from_url(valkey.url) as client:
+        publisher = Publisher(client)
+        await publisher.begin("sales", "stock")
+        yield publisher
+
+
+@pytest.fixture
+async def node(valkey: ValkeyServer, publisher: Publisher) -> AsyncIterator[RunningNode]:
+    async with running_node(valkey.url, allowed_origins="http://localhost:*") as node:
+        yield node
+
+
+async def test_health(node: RunningNode, publisher: Publisher) -> None:
+    assert (await node.get("/healthz", headers={"Host": "anything"})).status_code == 200
+    ready = await node.get("/readyz", headers={"Host": "anything"})
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
+    await publisher.beat()
+    async with node.v1() as client:
+        await client.ask(type="subscribe", id=1, channel="sales")
+        text = (await node.get("/metrics", headers={"Host": "anything"})).text
+        assert 'notifiws_node_connections{endpoint="v1"} 1.0' in text
+        assert "notifiws_node_subscriptions 1.0" in text
+        assert "notifiws_node_relay_lag_seconds 0.25" in text
+
+
+async def test_channels(node: RunningNode) -> None:
+    assert (await node.get("/channels")).json() == {"channels": [{"channel": "sales"}, {"channel": "stock"}]}
+
+
+async def test_pages_hold_everything_once(node: RunningNode, publisher: Publisher) -> None:
+    for count in (3, 1, 5, 2):
+        await publisher.publish("sales", count)
+    for limit in (1, 2, 3, 4, 10, 11, 12, 1000):
+        seen: list[int] = []
+        query: dict[str, str | int] = {"limit": limit}
+        while True:
+            page = (await node.get("/channels/sales/events", params=query)).json()
+            assert len(page["events"]) <= limit
+            seen += ids(page["events"])
+            if page["events"]:
+                assert page["events"][-1]["position"] == page["position"]
+            query["since"] = page["position"]
+            if not page["more"]:
+                break
+            assert len(page["events"]) == limit
+        assert seen == list(range(1, 12))
+        empty = (await node.get("/channels/sales/events", params=query)).json()
+        assert empty == {"events": [], "position": page["position"], "more": False}
+    assert (await node.get("/channels/never/events")).json() == {"events": [], "position": "e1:0-0", "more": False}
+
+
+async def test_events_are_the_bytes_that_were_captured(node: RunningNode, publisher: Publisher) -> None:
+    new = '{"n": 1234567890123456789012345678901234567890.10, "t": "\\"\\u0001ñ😀"}'
+    await publisher.publish("sales", [event(1, new=new)])
+    assert f'"new":{new},' in (await node.get("/channels/sales/events")).text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/channels/NO/events", 400, "bad_channel"),
+        ("/channels/sales/events?since=17", 400, "bad_position"),
+        ("/channels/sales/events?since=", 400, "bad_position"),
+        ("/channels/sales/events?limit=0", 400, "bad_field"),
+        ("/channels/sales/events?limit=1001", 400, "bad_field"),
+        ("/channels/sales/events?limit=x", 400, "bad_field"),
+        ("/channels/sales/events?since=e0:1-1", 410, "epoch"),
+        ("/channels/sales/snapshot", 501, "unsupported"),
+        ("/sse/sales", 501, "unsupported"),
+        ("/asyncapi.json", 501, "unsupported"),
+        ("/nothing", 404, "not_found"),
+        ("/", 404, "not_found"),
+        ("/channels?token=x", 401, "unauthenticated"),
+        ("/channels/sales/events?access_token=x", 401, "unauthenticated"),
+    ],
+)
+async def test_errors(node: RunningNode, path: str, status: int, code: str) -> None:
+    answer = await node.get(path)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, code)
+    assert error["message"] and "fix" in error
+
+
+async def test_what_is_not_built_is_refused(node: RunningNode) -> None:
+    async with httpx.AsyncClient(base_url=node.url) as client:
+        answer = await client.post("/tickets")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (501, "unsupported")
+        assert (await client.post("/channels")).status_code == 405
+
+
+async def test_host_and_cors(node: RunningNode) -> None:
+    assert (await node.get("/channels", headers={"Host": "evil.example"})).status_code == 403
+    page = {"Origin": "http://localhost:3000"}
+    assert (await node.get("/channels", headers=page)).headers["access-control-allow-origin"] == page["Origin"]
+    evil = await node.get("/channels", headers={"Origin": "http://evil.example"})
+    assert "access-control-allow-origin" not in evil.headers
+
+
+async def test_docs(node: RunningNode) -> None:
+    assert (await node.get("/docs")).status_code == 200
+    assert "/channels/{channel}/events" in (await node.get("/openapi.json")).json()["paths"]
+
+
+async def test_dashboard(valkey: ValkeyServer, publisher: Publisher, tmp_path: Path) -> None:
+    async with running_node(valkey.url, dashboard_dir=tmp_path / "out") as node:
+        waiting = await node.get("/")
+        assert "being built" in waiting.text
+        assert waiting.headers["cache-control"] == "no-store"
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/index.html").write_text("<script>let a=1</script><script src='/a.js'></script>")
+        (tmp_path / "out/a.js").write_text("1")
+        page = await node.get("/")
+        assert "let a=1" in page.text
+        policy = page.headers["content-security-policy"]
+        assert "'sha256-" in policy and "default-src 'none'" in policy
+        assert "unsafe-inline" not in policy.split("style-src")[0]
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert (await node.get("/a.js")).headers["x-content-type-options"] == "nosniff"
+        missing = await node.get("/nope.js")
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+        assert (await node.get("/channels")).json()["channels"]
+        for path in ("/..%2f..%2fetc/passwd", "/%2e%2e/a"):
+            assert (await node.get(path)).status_code == 404
+    assert json.loads(missing.text)
