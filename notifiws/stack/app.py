@@ -157,14 +157,16 @@ class Stack:
         self._listen_to_signals()
         self.directory.remember_ports(self.ports)
         self._write_state()
-        self._background = [asyncio.create_task(self._keep_state()), asyncio.create_task(self._bound_logs())]
+        state = asyncio.create_task(self._keep_state())
+        self._background = [state, asyncio.create_task(self._bound_logs())]
         try:
             await self._unless_stopped(self._bring_up(ready))
             await self._unless_stopped(self._stop.wait())
         finally:
-            await self._take_down()
-            for task in self._background:
+            for task in self._background[1:]:
                 task.cancel()
+            await self._take_down()
+            state.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
 
     # Up
@@ -173,11 +175,12 @@ class Stack:
         await asyncio.gather(self._start_postgres(), self._start_valkey())
         await self._prepare_database()
         self._supervisor.start(*self._services, *self._demo)
-        self._background.append(asyncio.create_task(self._build_dashboard()))
         await self._until_ready()
         self._phase = "running"
         self._write_state()
         ready(self)
+        # Only now: a build is nice to the processors, but not to the disk that a start waits for.
+        self._background.append(asyncio.create_task(self._build_dashboard()))
 
     async def _start_postgres(self) -> None:
         if self.postgres is None:
