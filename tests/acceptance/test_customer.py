@@ -47,6 +47,4 @@ async def test_their_trigger_reaches_plain_clients_on_every_node_as_the_row_itse
         await rolled_back.rollback()
         await pg.execute("SELECT pg_notify('sales_channel', 'no es JSON: ñ \"x\"')")
         assert await asyncio.wait_for(first.recv(), 10) == 'no es JSON: ñ "x"'
-    listed = json.loads(stack.run("watches", "--json").stdout)
-    assert "sales_channel" in json.dumps(listed)
     stack.run("unadopt", "sales_channel")
