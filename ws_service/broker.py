@@ -6,6 +6,7 @@ their place, clients stay connected, and the reading goes on when it is back.
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from time import time
 from typing import Any, Final
@@ -116,9 +117,10 @@ class Broker:
             followed.linger = loop.call_later(LINGER_SECONDS, self._forget, feed.channel)
 
     async def is_declared(self, channel: str) -> bool:
-        """Whether anything writes to this channel. Asks Redis before it says no."""
+        """Whether anything writes to this channel. Asks Redis, if it answers, before it says no."""
         if channel not in self.declared:
-            await self._read_channels()
+            with contextlib.suppress(*REDIS_ERRORS):
+                await self._read_channels()
         return channel in self.declared
 
     def feeds(self) -> list[Feed]:

@@ -114,6 +114,12 @@ class AsgiConnection:
             await relief
         return self.open
 
+    def fail(self, code: CloseCode, reason: str) -> None:
+        """Close at once, without what still waits."""
+        if self.open:
+            self._closing = (code, reason)
+            self._cut()
+
     async def ended(self) -> None:
         """The endpoint is done with the peer: stop the writer."""
         if self._timer:

@@ -38,7 +38,7 @@ class Feed:
         self.foreign = False
         self._behind: Position | None = None
         self._sink = sink
-        self._moved: list[asyncio.Future[None]] = []
+        self._moved: set[asyncio.Future[None]] = set()
 
     def confirm(self) -> None:
         """The server confirmed the subscription: what was published before may have been missed."""
@@ -114,8 +114,11 @@ class Feed:
     async def moved(self) -> None:
         """Wait until the head moves, or the feed gets live."""
         future = asyncio.get_running_loop().create_future()
-        self._moved.append(future)
-        await future
+        self._moved.add(future)
+        try:
+            await future
+        finally:
+            self._moved.discard(future)
 
     async def ready(self) -> Position:
         """Wait until the feed is live; return its head of that very moment."""
@@ -135,7 +138,7 @@ class Feed:
             self._wake()
 
     def _wake(self) -> None:
-        waiting, self._moved = self._moved, []
+        waiting, self._moved = self._moved, set()
         for future in waiting:
             if not future.done():
                 future.set_result(None)

@@ -16,9 +16,9 @@ _COMMON: Final[dict[str, Any]] = {**TIMEOUTS, "protocol": 2, "decode_responses":
 
 
 def commands(url: str, connections: int, **options: Any) -> "redis.Redis":
-    """A client for commands. A command waits at most 5 s for a free connection, and then for its answer."""
+    """A client for commands. A command waits for a free connection (so many run at once), then 5 s for its answer."""
     pool = redis.BlockingConnectionPool.from_url(
-        url, max_connections=connections, timeout=5.0, **{**_COMMON, "retry": Retry(NoBackoff(), 0), **options}
+        url, max_connections=connections, timeout=None, **{**_COMMON, "retry": Retry(NoBackoff(), 0), **options}
     )
     return redis.Redis.from_pool(pool)
 

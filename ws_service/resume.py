@@ -65,6 +65,18 @@ async def locate(feed: Feed, broker: Broker, history: History, past: Past) -> St
     return Start(head)
 
 
+async def locate_patiently(feed: Feed, broker: Broker, history: History, past: Past) -> Start:
+    """The same, tried again until Redis answers. Bound it with a timeout where somebody waits."""
+    attempt = 0
+    while True:
+        try:
+            return await locate(feed, broker, history, past)
+        except REDIS_ERRORS as error:
+            attempt += 1
+            _log.warning("cannot read a stream", channel=feed.channel, error=str(error), attempt=attempt)
+            await asyncio.sleep(backoff(attempt, most=2.0))
+
+
 async def _since(feed: Feed, broker: Broker, history: History, since: Position) -> Start:
     head = await feed.ready()
     if since.epoch != head.epoch:

@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket
 
-from shared.backoff import backoff
 from shared.channel import BadChannel, check_channel
 from shared.codes import CloseCode, Lost
 from shared.event import OPS
@@ -16,12 +15,10 @@ from shared.logs import logger
 from shared.position import BadPosition, Position
 from ws_service.connection import AsgiConnection
 from ws_service.endpoints.sockets import admitted, messages
-from ws_service.feed import Feed
 from ws_service.groups import Plain
 from ws_service.limits import MessageRate
 from ws_service.node import Node
-from ws_service.redis_link import REDIS_ERRORS
-from ws_service.resume import Past, Start, catch_up, locate
+from ws_service.resume import Past, catch_up, locate_patiently
 
 _PARAMETERS: Final = frozenset({"format", "ops", "since", "ticket"})
 _log = logger("plain")
@@ -127,24 +124,14 @@ class Listener:
                 await asyncio.wait([self._task])
             self._node.leave(self, self.connection.close_code)
 
-    async def _locate(self, feed: Feed, request: Request) -> Start:
-        """Where to begin. While Redis is away the client, which cannot be told to wait, waits as it is."""
-        attempt = 0
-        while True:
-            try:
-                return await locate(feed, self._node.broker, self._node.history, Past(request.since))
-            except REDIS_ERRORS as error:
-                attempt += 1
-                _log.warning("cannot start a plain client", channel=request.channel, error=str(error))
-                await asyncio.sleep(backoff(attempt, most=2.0))
-
     async def _follow(self, request: Request) -> None:
         """Lives as long as the connection: it holds the channel."""
         node = self._node
         feed = node.broker.join(request.channel)
         node.metrics.subscriptions.inc()
         try:
-            start = await self._locate(feed, request)
+            # While Redis is away the client, which cannot be told to wait, waits as it is.
+            start = await locate_patiently(feed, node.broker, node.history, Past(request.since))
             if start.recovered is False:
                 self.reset(cast(Lost, start.reason), start.position)
             await catch_up(feed, node.history, node.hub, shape=request.shape, member=self, start=start)

@@ -10,9 +10,12 @@ from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from shared.codes import CloseCode
+from shared.logs import logger
 from ws_service.connection import AsgiConnection
 from ws_service.node import Node
 from ws_service.protocol import EXTENSION
+
+_log = logger("sockets")
 
 
 def client_address(host: str | None, headers: Headers, trusted: Iterable[str]) -> str:
@@ -59,6 +62,9 @@ async def admitted(
     node.metrics.connections.labels(endpoint).inc()
     try:
         yield connection
+    except Exception:
+        _log.exception("connection failed", endpoint=endpoint)
+        connection.fail(CloseCode.INTERNAL, "internal error; reconnect and resume")
     finally:
         node.metrics.connections.labels(endpoint).dec()
         node.admission.leave(address)

@@ -18,8 +18,7 @@ from ws_service.errors import error_response
 from ws_service.feed import Feed
 from ws_service.groups import Frames
 from ws_service.node import Node
-from ws_service.redis_link import REDIS_ERRORS
-from ws_service.resume import Past, catch_up, locate
+from ws_service.resume import Past, catch_up, locate_patiently
 from ws_service.session import Action, Authenticate, Close, Reply, Session, Subscribe, Unsubscribe
 
 SUBPROTOCOL: Final = "notifiws.v1"
@@ -141,8 +140,8 @@ class Conversation:
         past = Past(request.since, request.rewind_events, request.rewind_seconds)
         try:
             async with asyncio.timeout(_SUBSCRIBE_SECONDS):
+                start = await locate_patiently(feed, node.broker, node.history, past)
                 declared = await node.broker.is_declared(request.channel)
-                start = await locate(feed, node.broker, node.history, past)
             if past.wanted:
                 node.metrics.resumes.labels("recovered" if start.recovered else str(start.reason)).inc()
             self.connection.write(
@@ -161,9 +160,10 @@ class Conversation:
             )
             await catch_up(feed, node.history, node.hub, shape=Frames(), member=subscription, start=start)
             subscription.task = None
-        except REDIS_ERRORS as error:
-            why = "Redis does not answer" if not isinstance(error, TimeoutError) else "the channel is not live yet"
-            self._fail(request, ErrorCode.UNAVAILABLE, why, "try again in a moment")
+        except TimeoutError:
+            self._fail(
+                request, ErrorCode.UNAVAILABLE, "this node cannot follow the channel now", "try again in a moment"
+            )
         except Exception:
             _log.exception("subscribe failed", channel=request.channel)
             self.connection.close(CloseCode.INTERNAL, "internal error; reconnect and resume")
