@@ -6,6 +6,7 @@ import socket
 from typing import TypeVar
 
 import uvloop
+from prometheus_client import ProcessCollector
 
 from db.migrate import SchemaError
 from listener_service.health import application, serve
@@ -45,6 +46,7 @@ def run(settings: Settings, pace: Pace = PACE) -> int:
 
 async def _main(settings: Settings, database_url: str, redis_url: str, sock: socket.socket, pace: Pace) -> int:
     metrics = Metrics()
+    ProcessCollector(registry=metrics.registry)
     readiness = Readiness(_say)
     publisher = RedisPublisher(
         redis_url,

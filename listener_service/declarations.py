@@ -34,7 +34,8 @@ async def follow(url: str, doorbell: PostgresDoorbell, heartbeat: Heartbeat) -> 
                             await doorbell.config_changed.wait()
         except FAILURES as error:
             attempt += 1
-            log.warning("declarations are not read", reason=explain(error))
+            if attempt == 1:
+                log.warning("declarations are not read", reason=explain(error))
             await asyncio.sleep(backoff(attempt))
 
 

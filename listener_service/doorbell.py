@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from listener_service.adopted import AdoptedQueue
 from listener_service.metrics import Metrics
-from listener_service.session import FAILURES, Session, connect, explain
+from listener_service.session import FAILURES, QUERY_SECONDS, Session, connect, explain
 from shared.backoff import backoff
 from shared.codes import Unready
 from shared.logs import logger
@@ -109,7 +109,7 @@ class PostgresDoorbell:
                 session.terminate()
 
     async def _follow(self, session: Session) -> None:
-        async with session.turn:
+        async with session.turn, asyncio.timeout(QUERY_SECONDS):
             for channel in [known for known in self._heard_on if known not in self._public]:
                 await session.connection.remove_listener(channel, self._heard_on.pop(channel))
             for channel in self._public:
@@ -156,7 +156,7 @@ class PostgresDoorbell:
             "notifiws_farewell": lambda *_: self.farewell.set(),
             "notifiws_probe": self._probed,
         }
-        async with session.turn:
+        async with session.turn, asyncio.timeout(QUERY_SECONDS):
             for channel, callback in listeners.items():
                 await session.connection.add_listener(channel, callback)
         await self._follow(session)

@@ -6,6 +6,7 @@ The parts it puts together: `leader.py` (the lock), `relay.py` (the leader's loo
 
 import asyncio
 import contextlib
+from typing import Final
 
 from db.migrate import SchemaError, check_schema
 from listener_service import declarations, epoch, leader, retention
@@ -23,6 +24,9 @@ from shared.logs import logger
 from shared.readiness import Readiness
 
 log = logger("listener")
+
+# For a few small queries on a new connection.
+CHECK_SECONDS: Final = 15.0
 
 
 class Listener:
@@ -78,7 +82,8 @@ class Listener:
         attempt = 0
         while not self._stopping.is_set():
             try:
-                await refuse_pooler(self._url)
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await refuse_pooler(self._url)
                 return
             except FAILURES as error:
                 attempt += 1
@@ -95,7 +100,8 @@ class Listener:
             why = "Postgres closed the session"
             try:
                 async with open_session(self._url, "notifiws relay") as session:
-                    await check_schema(session.connection)
+                    async with asyncio.timeout(CHECK_SECONDS):
+                        await check_schema(session.connection)
                     self._readiness.clear(Unready.POSTGRES)
                     self._connected.set()
                     attempt = 0

@@ -1,5 +1,6 @@
 """The Postgres adapter of the log: everything goes through the one session that holds the leader lock."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -10,7 +11,7 @@ import asyncpg
 
 from db import loader
 from listener_service.ports import Cut, LeadershipLost, Tick
-from listener_service.session import FAILURES, Session, explain
+from listener_service.session import FAILURES, QUERY_SECONDS, Session, explain
 from shared.event import LogRow
 
 # A cut up to this size is answered whole, a larger one is paged.
@@ -82,20 +83,20 @@ class PostgresLog:
         with _or_lost():
             # Whoever wants a turn in between (the pings) speaks inside this transaction.
             transaction = connection.transaction(isolation="repeatable_read", readonly=True)
-            async with turn:
+            async with turn, asyncio.timeout(QUERY_SECONDS):
                 await transaction.start()
             try:
-                async with turn:
+                async with turn, asyncio.timeout(QUERY_SECONDS):
                     found = await connection.fetchrow(loader.query("tick"), tick.number)
                     if found is None:
                         raise LeadershipLost(f"tick {tick.number} is no longer in the log")
                     arguments = found["s1"], found["s2"], after
-                    sizes = await connection.cursor(loader.query("tick_rows_narrow"), *arguments, timeout=PAGE_SECONDS)
-                    rows = await connection.cursor(loader.query("tick_rows_wide"), *arguments, timeout=PAGE_SECONDS)
+                    sizes = await connection.cursor(loader.query("tick_rows_narrow"), *arguments)
+                    rows = await connection.cursor(loader.query("tick_rows_wide"), *arguments)
                 yield self._pages(sizes, rows)
             finally:
                 if not connection.is_closed():
-                    async with turn:
+                    async with turn, asyncio.timeout(QUERY_SECONDS):
                         await transaction.rollback()
 
     async def _pages(

@@ -109,7 +109,10 @@ class Publisher(Protocol):
         """Append to the streams and publish to subscribers, each append atomically, in this order."""
 
     async def mark(self, mark: Mark) -> None:
-        """Note that a tick is wholly published. Comes after all its appends and before the next cut."""
+        """Note that a tick is wholly published. Comes after all its appends and before the next cut.
+
+        A mark behind the present one changes nothing.
+        """
 
     async def marked(self) -> Mark | None:
         """What was last marked in this epoch. Behind what was completed: Redis has lost its newest writes."""

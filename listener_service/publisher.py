@@ -31,6 +31,7 @@ from shared.position import Position
 from shared.redis_url import TIMEOUTS
 
 SCRIPT: Final = Path(__file__).with_name("publish.lua").read_text(encoding="utf-8")
+MARK: Final = Path(__file__).with_name("mark.lua").read_text(encoding="utf-8")
 SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -106,7 +107,7 @@ class RedisPublisher:
 
     async def mark(self, mark: Mark) -> None:
         """See Publisher."""
-        await self._do("SET", self._keys.published, f"{self.epoch}:{mark.tick}:{mark.floor}")
+        await self._do("EVAL", MARK, "1", self._keys.published, self.epoch, str(mark.tick), str(mark.floor))
 
     async def marked(self) -> Mark | None:
         """See Publisher."""

@@ -87,8 +87,8 @@ async def connect(url: str, name: str) -> Session:
     connection = await _connect(url, name)
     try:
         _guard_socket(connection)
-        await connection.fetch(loader.query("relay_settings"))
-        await connection.fetch(loader.query("guard_settings"), IDLE_TIMEOUT)
+        await connection.fetch(loader.query("relay_settings"), timeout=QUERY_SECONDS)
+        await connection.fetch(loader.query("guard_settings"), IDLE_TIMEOUT, timeout=QUERY_SECONDS)
     except BaseException:
         connection.terminate()
         raise

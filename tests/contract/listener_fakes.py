@@ -74,7 +74,8 @@ class FakePublisher:
     async def mark(self, mark: Mark) -> None:
         """See Publisher."""
         await self._reach("mark")
-        self.redis.mark = mark
+        if self.redis.mark is None or self.redis.mark.tick <= mark.tick:
+            self.redis.mark = mark
         await self._reach("marked")
 
     async def marked(self) -> Mark | None:

@@ -92,3 +92,5 @@ async def test_marks(subject: tuple[Publisher, Entries]) -> None:
     assert await publisher.marked() == Mark(7, 0)
     await publisher.mark(Mark(8, 3))
     assert await publisher.marked() == Mark(8, 3) == await publisher.begin()
+    await publisher.mark(Mark(7, 0))
+    assert await publisher.marked() == Mark(8, 3), "a deposed leader's late mark"

@@ -1,0 +1,7 @@
+-- The last tick that is wholly published. Never backwards within an epoch: a deposed leader may be late with its own.
+-- KEYS: published. ARGV: epoch, tick, floor.
+local epoch, tick = string.match(redis.call('GET', KEYS[1]) or '', '^([^:]*):(%d+):')
+if epoch ~= ARGV[1] or tonumber(tick) <= tonumber(ARGV[2]) then
+  redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2] .. ':' .. ARGV[3])
+end
+return redis.status_reply('OK')
