@@ -20,6 +20,8 @@ def show(scenario: Scenario, result: Mapping[str, Any], console: Console) -> Non
         f"{on['cpu']}, {on['cores']} cores, {on['memory_gb']} GB, {on['kernel']}, fdatasync {on['fdatasync_ms']} ms",
         style="dim",
     )
+    if on["load_before"] > on["cores"] / 4:
+        console.print(f"the machine was not at rest: load {on['load_before']} before the run", style="yellow")
     for table in scenario.tables:
         shown = rows(table, result["summary"])
         if not shown:

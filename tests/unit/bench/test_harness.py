@@ -55,7 +55,7 @@ async def _document(ours: list[Figures], theirs: list[Figures]) -> tuple[Scenari
     log: list[str] = []
     fake = scenario(ours, theirs, log)
     outcome = await rounds.run(fake, Options(rounds=len(ours)), lambda _: None)
-    on = {"cpu": "cpu", "cores": 2, "memory_gb": 8, "kernel": "Linux", "fdatasync_ms": 0.5}
+    on = {"cpu": "cpu", "cores": 2, "memory_gb": 8, "kernel": "Linux", "fdatasync_ms": 0.5, "load_before": 1.5}
     return fake, results.document(outcome, "python -m bench fake", on), log
 
 
@@ -95,6 +95,7 @@ async def test_a_table_shows_medians_with_their_spread() -> None:
     out = StringIO()
     table.show(fake, document, Console(file=out, width=120))
     assert "3.00 (2.00–4.00)" in out.getvalue()
+    assert "not at rest: load 1.5" in out.getvalue()
     assert "Nobody" not in out.getvalue(), "a table without figures is left out"
     assert "p50 ≤ 3 ms: 3.00, met" in out.getvalue()
 
