@@ -58,6 +58,10 @@ begin
             end;
         end if;
     end loop;
+    -- What was truncated belonged to ticks up to the edge: positions there are expired, said and never answered short.
+    if truncated <> '{}' then
+        update notifiws.meta set horizon = edge.number;
+    end if;
     return truncated;
 end
 $$;

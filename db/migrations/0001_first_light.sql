@@ -8,6 +8,7 @@ create table notifiws.meta (
     compatible_from integer not null,      -- the oldest release's schema_version that may still run on this schema
     epoch text not null,                   -- names one unbroken history; Redis keys and positions carry it
     system_identifier text not null,       -- of the cluster that wrote the log: another one means a restored dump
+    horizon bigint not null default 0,     -- ticks up to this one can no longer be read whole, see notifiws.rotate
     slot_seconds integer not null default 14400, -- what notifiws.slot() was made with
     functions_digest text                  -- of the release that applied its functions last
 );

@@ -1,6 +1,3 @@
--- The oldest tick that can still be read whole (the one before it is kept too). → number bigint, at timestamptz
-select t.number, t.at
-from notifiws.tick t
-where exists (select from notifiws.tick b where b.number = t.number - 1)
-order by t.number
-limit 1
+-- The oldest tick that can still be read whole. Ask again after reading, outside the reader's snapshot: retention may
+-- have truncated meanwhile. → number bigint
+select horizon + 1 as number from notifiws.meta
