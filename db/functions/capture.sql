@@ -1,7 +1,8 @@
 -- What a watch writes into the log. notifiws.capture_body generates one trigger function a watch, static SQL that is
 -- planned once a session; notifiws.capture_sql is the same statement for whatever shape the table has right now.
 
--- A table's shape as capture depends on it: its name, its columns' names, its primary key. Null when it is gone.
+-- A table's shape as capture depends on it: its name, its columns' names, its primary key, whether its foreign keys both
+-- delete and set null. Null when it is gone.
 -- Declared immutable, although it reads the catalogs, for a purpose: a generated function compares it with a constant,
 -- the planner folds that into the cached plan, and the plan depends on the regclass constant, so Postgres itself throws
 -- it away on any DDL on the table. The check costs a writer nothing. Names come from the parser and from syscache
@@ -11,7 +12,8 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return concat_ws(' ', target::text, notifiws.column_names(target)::text, notifiws.key_columns(target)::text);
+    return concat_ws(' ', target::text, notifiws.column_names(target)::text, notifiws.key_columns(target)::text,
+                     case when notifiws.cascades_mix(target) then 'cascades mix' end);
 exception when others then  -- the table is gone
     return null;
 end
@@ -89,6 +91,19 @@ as $$
     end
 $$;
 
+-- The INSERT into the log around a query for op, key, new, old. offset 0: each text is made once, and measured.
+create or replace function notifiws.log_sql(target regclass, channel text, events text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format($sql$
+        insert into notifiws.outbox (slot, channel, op, source, key, new, old, bytes, at)
+        select notifiws.slot(), %L, e.op, %L, e.key, e.new, e.old,
+               coalesce(octet_length(e.key), 0) + coalesce(octet_length(e.new), 0) + coalesce(octet_length(e.old), 0),
+               clock_timestamp()
+        from (%s offset 0) e$sql$, channel, target::text, events)
+$$;
+
 -- The INSERT that logs one statement's rows. Transition tables are named notifiws_new and notifiws_old.
 --
 -- An UPDATE's rows are paired by their place: Postgres adds the old and the new row to the two transition tables in one
@@ -158,13 +173,7 @@ begin
             order by place, part$sql$,
             key_new, key_old, key_changed, key_changed, coalesce(row_old, ''''''), key_changed, coalesce(diff, ''''''), row_new);
     end case;
-    -- offset 0: each text is made once, and measured
-    return format($sql$
-        insert into notifiws.outbox (slot, channel, op, source, key, new, old, bytes, at)
-        select notifiws.slot(), %L, e.op, %L, e.key, e.new, e.old,
-               coalesce(octet_length(e.key), 0) + coalesce(octet_length(e.new), 0) + coalesce(octet_length(e.old), 0),
-               clock_timestamp()
-        from (%s offset 0) e$sql$, channel, target::text, events);
+    return notifiws.log_sql(target, channel, events);
 end
 $$;
 
@@ -179,6 +188,22 @@ declare
 begin
     select * into strict entry from notifiws.watch_entry w where w.id = watch_id;
     return notifiws.capture_sql(target, entry.channel, entry.columns, op);
+end
+$$;
+
+-- See settle.sql. Null when there is nothing to settle, or by nothing to look rows up.
+create or replace function notifiws.capture_settle_sql(watch_id integer, target regclass, op text) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    entry notifiws.watch_entry;
+begin
+    if not notifiws.nested(target) and not (op = 'UPDATE' and notifiws.cascades_mix(target)) then
+        return null;
+    end if;
+    select * into strict entry from notifiws.watch_entry w where w.id = watch_id;
+    return notifiws.settle_sql(target, entry.channel, entry.columns, op);
 end
 $$;
 
@@ -216,11 +241,26 @@ begin
             perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
         end;
     end if;
+    if %s pg_trigger_depth() > 1 or current_setting('notifiws.nested', true) <> '' then
+        declare
+            settle text := notifiws.capture_settle_sql(%s, tg_relid, tg_op);
+            rows_seen text := current_setting('row_security');
+        begin
+            if settle is not null then
+                perform set_config('row_security', 'off', true);  -- look at all rows, or fail and say so
+                execute settle;
+                perform set_config('row_security', rows_seen, true);
+            end if;
+        exception when others then
+            perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
+        end;
+    end if;
     if coalesce(current_setting('notifiws.doorbell', true), '') <> ''
        or not pg_try_advisory_xact_lock_shared(1852797033, 2) then
         perform notifiws.ring();
     end if;
     return null;
 end
-$body$, target::oid::text, shape, notifiws.capture_sql(target, channel, chosen, upper(op)), watch_id, watch_id)
+$body$, target::oid::text, shape, notifiws.capture_sql(target, channel, chosen, upper(op)), watch_id, watch_id,
+        case when op = 'update' and notifiws.cascades_mix(target) then 'true or' else '' end, watch_id, watch_id)
 $$;
