@@ -1,10 +1,14 @@
 """The benchmark as its user starts it: a smoke run against the whole product, and one that is broken off."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -35,10 +39,21 @@ def test_a_smoke_run_measures_every_figure_that_is_shown(tmp_path: Path) -> None
     assert json.loads((tmp_path / "latency.json").read_text(encoding="utf-8"))["scenario"] == "latency"
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """For temporary files, with a path short enough for the stack's Unix sockets and open to its servers' account."""
+    folder = Path(tempfile.mkdtemp(prefix="nwb-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_broken_off_leaves_nothing_running(how: signal.Signals) -> None:
-    process = subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_a_run_that_is_broken_off_leaves_nothing_running(how: signal.Signals, folder: Path) -> None:
+    process = subprocess.Popen(
+        COMMAND, env=os.environ | {"TMPDIR": str(folder)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     seen: set[psutil.Process] = set()
     deadline = time.monotonic() + 60
     # Until load processes run, all of the product does too.
@@ -52,6 +67,8 @@ def test_a_run_that_is_broken_off_leaves_nothing_running(how: signal.Signals) ->
     process.wait(60)
     _, left = psutil.wait_procs(seen, timeout=15)
     assert [_words(each) for each in left if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
+    if how != signal.SIGKILL:
+        assert list(folder.iterdir()) == []
 
 
 def _words(process: psutil.Process) -> list[str]:
