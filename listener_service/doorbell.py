@@ -109,13 +109,13 @@ class PostgresDoorbell:
                 session.terminate()
 
     async def _follow(self, session: Session) -> None:
-        async with session.turn, asyncio.timeout(QUERY_SECONDS):
+        async with session.turn() as connection, asyncio.timeout(QUERY_SECONDS):
             for channel in [known for known in self._heard_on if known not in self._public]:
-                await session.connection.remove_listener(channel, self._heard_on.pop(channel))
+                await connection.remove_listener(channel, self._heard_on.pop(channel))
             for channel in self._public:
                 if channel not in self._heard_on:
                     self._heard_on[channel] = self._adopted
-                    await session.connection.add_listener(channel, self._adopted)
+                    await connection.add_listener(channel, self._adopted)
 
     # The connection
 
@@ -156,9 +156,9 @@ class PostgresDoorbell:
             "notifiws_farewell": lambda *_: self.farewell.set(),
             "notifiws_probe": self._probed,
         }
-        async with session.turn, asyncio.timeout(QUERY_SECONDS):
+        async with session.turn() as connection, asyncio.timeout(QUERY_SECONDS):
             for channel, callback in listeners.items():
-                await session.connection.add_listener(channel, callback)
+                await connection.add_listener(channel, callback)
         await self._follow(session)
         await self._sound(session)
         self._session = session

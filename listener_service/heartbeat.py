@@ -1,8 +1,11 @@
-"""Each second: the leader's heartbeat and what nodes must know, or, from a standby, a ping. Notices a silent Redis."""
+"""Each second: the leader beats and tells the nodes what they must know, a standby listens for it.
+
+So a Redis that is silent is noticed, and a leader lock that is held by somebody who no longer works.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from time import time
+from time import monotonic, time
 from typing import Final, Protocol
 
 from listener_service.metrics import Metrics
@@ -18,6 +21,7 @@ EVERY: Final = 1.0
 # The leader says again, every so many beats, what Redis may have lost.
 REPEAT: Final = 10
 LAGGING_SECONDS: Final = 10.0
+SILENT_SECONDS: Final = 10.0
 # Channels that are written to without being declared (emit): so many of them are listed.
 MAX_WRITTEN: Final = 10_000
 
@@ -25,8 +29,8 @@ MAX_WRITTEN: Final = 10_000
 class LeaderKeys(Protocol):
     """What the leader keeps in Redis besides the streams. Every method may raise RedisAway."""
 
-    async def ping(self) -> None:
-        """Return if Redis answers."""
+    async def last_beat(self) -> bytes | None:
+        """The heartbeat as it was shown last, by whoever leads."""
 
     async def marked(self) -> Mark | None:
         """See Publisher."""
@@ -47,17 +51,18 @@ class LeaderKeys(Protocol):
 class Heartbeat:
     """One for the process; `lead` and `follow` switch what it says."""
 
-    def __init__(self, keys: LeaderKeys, readiness: Readiness, metrics: Metrics, stopping: asyncio.Event) -> None:
+    def __init__(self, keys: LeaderKeys, readiness: Readiness, metrics: Metrics) -> None:
         self._keys = keys
         self._readiness = readiness
         self._metrics = metrics
-        self._stopping = stopping
         self._relay: Relay | None = None
         self._epoch = ""
         self._declared: frozenset[str] = frozenset()
         self._written: dict[str, None] = {}
         self._news = asyncio.Event()
         self._merged = False
+        self._heard: bytes | None = None
+        self._heard_at = monotonic()
         self.answered = asyncio.Event()
 
     def lead(self, relay: Relay, epoch: str) -> None:
@@ -69,6 +74,7 @@ class Heartbeat:
     def follow(self) -> None:
         """From now on, only look whether Redis answers."""
         self._relay = None
+        self._heard_at = monotonic()
 
     def declare(self, channels: Iterable[str]) -> None:
         """These channels are watched or adopted."""
@@ -112,7 +118,7 @@ class Heartbeat:
     async def _beat(self, *, full: bool) -> None:
         relay = self._relay
         if relay is None:
-            await self._keys.ping()
+            self._listen(await self._keys.last_beat())
             return
         self._watch_lag(relay)
         if full:
@@ -133,6 +139,19 @@ class Heartbeat:
                 "lag_seconds": round(relay.lag, 3),
             }
         )
+
+    def _listen(self, beat: bytes | None) -> None:
+        if beat != self._heard:
+            self._heard, self._heard_at = beat, monotonic()
+        silent = monotonic() - self._heard_at
+        if silent > SILENT_SECONDS:
+            self._readiness.unready(
+                Unready.LAGGING,
+                f"no leader has been heard for {silent:.0f} s, and the leader lock is taken: look for session "
+                "'notifiws relay' in pg_stat_activity and end it with pg_terminate_backend",
+            )
+        else:
+            self._readiness.clear(Unready.LAGGING)
 
     def _watch_lag(self, relay: Relay) -> None:
         self._metrics.lag.set(relay.lag)

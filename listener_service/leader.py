@@ -6,14 +6,18 @@ a snapshot and with it the customer's vacuum. What a leader does is `term.py`'s.
 
 import asyncio
 import contextlib
+from time import monotonic
 from typing import Final
 
 from listener_service.ports import LeadershipLost
 from listener_service.session import FAILURES, Session, explain
+from shared.codes import Unready
+from shared.readiness import Readiness
 
 TRY_EVERY: Final = 0.25
 PING_EVERY: Final = 2.0
 PING_SECONDS: Final = 4.0
+SLOW_SECONDS: Final = 5.0
 
 
 async def win(session: Session, farewell: asyncio.Event, stopping: asyncio.Event) -> bool:
@@ -44,6 +48,21 @@ async def keep(session: Session) -> None:
             await session.value("ping", timeout=PING_SECONDS)
         except FAILURES as error:
             raise LeadershipLost(explain(error)) from error
+
+
+async def watch(session: Session, readiness: Readiness) -> None:
+    """Show, for ever, a question that Postgres does not answer: its process may be frozen, or sort a backlog."""
+    while True:
+        await asyncio.sleep(1.0)
+        since = session.busy_since
+        if since is not None and monotonic() - since > SLOW_SECONDS:
+            readiness.unready(
+                Unready.POSTGRES,
+                f"Postgres has not answered the relay for {monotonic() - since:.0f} s: its process is frozen, "
+                "waits, or sorts a large backlog; look for 'notifiws relay' in pg_stat_activity",
+            )
+        else:
+            readiness.clear(Unready.POSTGRES)
 
 
 async def leave(session: Session) -> None:

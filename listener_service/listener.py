@@ -50,7 +50,7 @@ class Listener:
         self._pace = pace
         self._stopping = asyncio.Event()
         self._doorbell = PostgresDoorbell(database_url, readiness, metrics)
-        self._heartbeat = Heartbeat(publisher, readiness, metrics, self._stopping)
+        self._heartbeat = Heartbeat(publisher, readiness, metrics)
         self._leads = False
         self._connected = asyncio.Event()
 
@@ -148,6 +148,7 @@ class Listener:
             async with asyncio.TaskGroup() as tasks:
                 beside = [
                     tasks.create_task(leader.keep(session)),
+                    tasks.create_task(leader.watch(session, self._readiness)),
                     tasks.create_task(declarations.follow(self._url, self._doorbell, self._heartbeat)),
                     tasks.create_task(retention.rotate(self._url, self._retention, self._metrics)),
                 ]

@@ -83,10 +83,10 @@ class PostgresLog:
         with _or_lost():
             # Whoever wants a turn in between (the pings) speaks inside this transaction.
             transaction = connection.transaction(isolation="repeatable_read", readonly=True)
-            async with turn, asyncio.timeout(QUERY_SECONDS):
+            async with turn(), asyncio.timeout(QUERY_SECONDS):
                 await transaction.start()
             try:
-                async with turn, asyncio.timeout(QUERY_SECONDS):
+                async with turn(), asyncio.timeout(QUERY_SECONDS):
                     found = await connection.fetchrow(loader.query("tick"), tick.number)
                     if found is None:
                         raise LeadershipLost(f"tick {tick.number} is no longer in the log")
@@ -96,7 +96,7 @@ class PostgresLog:
                 yield self._pages(sizes, rows)
             finally:
                 if not connection.is_closed():
-                    async with turn, asyncio.timeout(QUERY_SECONDS):
+                    async with turn(), asyncio.timeout(QUERY_SECONDS):
                         await transaction.rollback()
 
     async def _pages(
@@ -107,7 +107,7 @@ class PostgresLog:
         more = True
         while True:
             if more and len(coming) < PAGE_ROWS:
-                async with turn:
+                async with turn():
                     found = await sizes.fetch(PAGE_ROWS, timeout=PAGE_SECONDS)
                 coming.extend(row["bytes"] for row in found)
                 more = len(found) == PAGE_ROWS
@@ -117,7 +117,7 @@ class PostgresLog:
                 count += 1
             if count == 0:
                 return
-            async with turn:
+            async with turn():
                 page = await rows.fetch(count, timeout=PAGE_SECONDS)
             yield [LogRow(*row) for row in page]
 

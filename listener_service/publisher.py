@@ -115,9 +115,10 @@ class RedisPublisher:
         epoch, tick, floor = value.decode().split(":") if value else ("", "0", "0")
         return Mark(int(tick), int(floor)) if epoch == self.epoch else None
 
-    async def ping(self) -> None:
-        """Return if Redis answers. Raises RedisAway."""
-        await self._do("PING")
+    async def last_beat(self) -> bytes | None:
+        """The heartbeat that was shown last, by whoever leads."""
+        value: bytes | None = await self._do("GET", self._keys.relay)
+        return value
 
     async def announce_epoch(self) -> None:
         """Tell the nodes which epoch's streams are valid. Before anything of it is published."""

@@ -9,6 +9,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any, Final
 
 import asyncpg
@@ -45,22 +46,33 @@ class Session:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
-        self.turn = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self.busy_since: float | None = None
         self.lost = asyncio.Event()
         connection.add_termination_listener(self._terminated)
 
     def _terminated(self, *_: object) -> None:
         self.lost.set()
 
+    @asynccontextmanager
+    async def turn(self) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+        """The connection, for one user at a time."""
+        async with self._turn:
+            self.busy_since = monotonic()
+            try:
+                yield self.connection
+            finally:
+                self.busy_since = None
+
     async def rows(self, query: str, *args: Any, timeout: float = QUERY_SECONDS) -> list[asyncpg.Record]:
         """Run a named query. Raises FAILURES."""
-        async with self.turn:
-            return await self.connection.fetch(loader.query(query), *args, timeout=timeout)
+        async with self.turn() as connection:
+            return await connection.fetch(loader.query(query), *args, timeout=timeout)
 
     async def value(self, query: str, *args: Any, timeout: float = QUERY_SECONDS) -> Any:
         """Run a named query and return the first column of its first row. Raises FAILURES."""
-        async with self.turn:
-            return await self.connection.fetchval(loader.query(query), *args, timeout=timeout)
+        async with self.turn() as connection:
+            return await connection.fetchval(loader.query(query), *args, timeout=timeout)
 
     def terminate(self) -> None:
         """Drop the connection at once; the server frees its locks when it notices."""

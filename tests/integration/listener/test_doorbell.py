@@ -115,8 +115,8 @@ async def test_deafness_is_noticed_and_mended(database: Database) -> None:
         await eventually(listening)
         session = doorbell._session
         assert session is not None
-        async with session.turn:
-            await session.connection.execute("unlisten *")
+        async with session.turn() as connection:
+            await connection.execute("unlisten *")
 
         async def noticed() -> bool:
             return metrics.registry.get_sample_value("notifiws_listener_doorbell_deaf_total") == 1

@@ -96,9 +96,9 @@ async def test_redis_killed_and_back_with_its_file(
                 return await listener.metric("events_total") > before + 50
 
             await eventually(more)
-            await asyncio.to_thread(valkey.kill)
+            valkey.kill()
             assert "Redis" in await listener.until_reason("redis")
-            await asyncio.to_thread(valkey.start)
+            valkey.start()  # not in a thread: the kernel ends it with the thread that started it
             await listener.until(ready=True)
     await streams.until_exact(pg, "ventas")
     await check_rows(streams)
@@ -172,3 +172,23 @@ async def test_an_open_transaction_delays_nobody_and_its_events_come_when_it_com
         await ear.until(21)
         last = next(iter(ear.heard[-1][1].events()))
         assert b'"id":1,' in bytes(last.payload or b"")
+
+
+@pytest.mark.slow
+async def test_two_listeners_killed_in_turn_while_writing(
+    database: Database, pg: asyncpg.Connection, new_listener: NewListener, streams: Streams, valkey: ValkeyServer
+) -> None:
+    pair = [new_listener().start(), new_listener().start()]
+    async with Ear(valkey.url, "ventas") as ear:
+        async with writers(database):
+            for turn in range(6):
+                await ear.until(ear.events + 50)
+                leader = (
+                    pair[turn % 2] if (await pair[turn % 2].readyz()).get("role") == "leader" else pair[1 - turn % 2]
+                )
+                leader.kill()
+                leader.start()
+        await streams.until_exact(pg, "ventas")
+        await check_rows(streams)
+        heard = [publication.position for _, publication in ear.heard]
+        assert heard == [publication.position for publication in await streams.publications("ventas")]
