@@ -269,8 +269,12 @@ begin
         select w.id, w.target, w.shape, notifiws.shape(w.target) as now from notifiws.watched w where w.target is not null
     loop
         if entry.now is not null and (everything or entry.now <> entry.shape) then
-            perform notifiws.generate(entry.id, entry.target);
-            refreshed := refreshed + 1;
+            begin
+                perform notifiws.generate(entry.id, entry.target);
+                refreshed := refreshed + 1;
+            exception when others then  -- one table must not keep the others, or a migration, from going on
+                raise warning 'notifiws could not renew the capture of %: %', entry.target, sqlerrm;
+            end;
         end if;
     end loop;
     if refreshed > 0 then
