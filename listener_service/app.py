@@ -63,18 +63,31 @@ async def _main(settings: Settings, database_url: str, redis_url: str, sock: soc
         pace=pace,
     )
     loop = asyncio.get_running_loop()
+    running = asyncio.create_task(listener.run())
+
+    def stop() -> None:
+        listener.stop()
+        # What does not answer by then is left alone: a cut that is under way there is replayed by the next leader.
+        loop.call_later(settings.drain_seconds * 0.9, running.cancel)
+
+    def ended(_: object) -> None:
+        stop()
+
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, listener.stop)
+        loop.add_signal_handler(name, stop)
     health = asyncio.create_task(serve(application(readiness, metrics, lambda: listener.role), sock))
     host, port = sock.getsockname()[:2]
     log.info("listener started", url=f"http://{host}:{port}")
     # Without its probes' answers it would be taken for dead: better to be started again.
-    health.add_done_callback(lambda _: listener.stop())
+    health.add_done_callback(ended)
     try:
-        await listener.run()
+        await running
         if health.done():
             log.error("the health endpoint ended by itself", reason=str(health.exception()))
             return FAILED
+    except asyncio.CancelledError:
+        log.warning("stopped before everything was put away", seconds=settings.drain_seconds)
+        return DONE
     except BaseExceptionGroup as group:
         if pooler := _first(group, PoolerFound):
             log.error(str(pooler))
@@ -84,6 +97,7 @@ async def _main(settings: Settings, database_url: str, redis_url: str, sock: soc
             return SCHEMA
         raise
     finally:
+        health.remove_done_callback(ended)
         health.cancel()
         await asyncio.wait((health,))
     log.info("listener stopped")

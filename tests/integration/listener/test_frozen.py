@@ -1,5 +1,6 @@
 """Ends that are frozen, not dead: the kernel still answers for them. Noticed within 10 s, shown, and survived."""
 
+import asyncio
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ import pytest
 
 from notifiws.stack.valkey import ValkeyServer
 from tests.conftest import Database
-from tests.integration.listener.conftest import ListenerProcess, Streams, eventually
+from tests.integration.listener.conftest import ListenerProcess, NewListener, Streams, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +58,21 @@ async def test_a_frozen_server_process(
         os.kill(pid, signal.SIGCONT)
     await listener.until(20, ready=True, role="leader")
     await streams.until_exact(pg, "ventas")
+
+
+async def test_asked_to_stop_while_its_server_process_is_frozen(
+    pg: asyncpg.Connection, new_listener: NewListener
+) -> None:
+    subject = new_listener(NOTIFIWS_DRAIN_SECONDS="3s").start()
+    await subject.until(ready=True, role="leader")
+    pid = await pg.fetchval(
+        "select pid from pg_stat_activity where application_name = 'notifiws relay' and datname = current_database()"
+    )
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await pg.execute("insert into ventas values (1, 0, '')")
+        await asyncio.sleep(0.5)  # so that it has asked
+        subject.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(subject.wait, 3.5) == 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
