@@ -158,10 +158,7 @@ async def catch_up(feed: Feed, history: History, hub: Hub, *, shape: Shape, memb
             for publication in page.publications:
                 if position == feed.head:
                     break
-                taken = step(position, publication)
-                if taken is Step.STALE:
-                    continue
-                if taken is not Step.NEXT:
+                if step(position, publication) is not Step.NEXT:
                     _restart(feed, hub, shape, member, reason=Lost.EXPIRED)
                     return
                 messages = tuple(shape.messages(publication, position))
