@@ -12,8 +12,8 @@ from db.migrate import SchemaError
 from listener_service.health import application, serve
 from listener_service.listener import Listener
 from listener_service.metrics import Metrics
+from listener_service.pace import PACE, Pace
 from listener_service.publisher import RedisPublisher
-from listener_service.relay import PACE, Pace
 from listener_service.session import PoolerFound
 from shared import logs
 from shared.codes import Unready

@@ -14,9 +14,10 @@ from listener_service.doorbell import PostgresDoorbell
 from listener_service.heartbeat import Heartbeat
 from listener_service.log import PostgresLog
 from listener_service.metrics import Metrics
+from listener_service.pace import PACE, Pace
 from listener_service.ports import LeadershipLost
 from listener_service.publisher import RedisPublisher
-from listener_service.relay import PACE, Pace, Relay
+from listener_service.relay import Relay
 from listener_service.session import FAILURES, Session, explain, open_session, refuse_pooler
 from shared.backoff import backoff
 from shared.codes import Unready

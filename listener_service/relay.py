@@ -8,13 +8,13 @@ are the adapters' (`ports.py` says what is asked of them); which events belong t
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic
-from typing import Final, Protocol
+from typing import Protocol
 
 from listener_service.cut import Batch
 from listener_service.heads import Found, Heads
 from listener_service.metrics import Metrics
+from listener_service.pace import PACE, Budget, Pace
 from listener_service.ports import Cut, Doorbell, Log, Mark, Publisher, RedisAway, Tick
 from shared.backoff import backoff
 from shared.codes import Unready
@@ -23,20 +23,6 @@ from shared.logs import logger
 from shared.readiness import Readiness
 
 log = logger("relay")
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds. `tick`: the least time from one tick to the next, since each is a durable commit and a kept row.
-    `poll`: the most time between polls while awake. `fallback`: the same while asleep, for what does not ring.
-    """
-
-    tick: float = 0.010
-    poll: float = 0.050
-    fallback: float = 1.0
-
-
-PACE: Final = Pace()
 
 
 class Adopted(Protocol):
@@ -77,7 +63,7 @@ class Relay:
         self._on_channels = on_channels
         self._heads = Heads(epoch)
         self._epoch = epoch
-        self._last_cut = float("-inf")
+        self._budget = Budget(pace, monotonic())
         self._failures = 0
         self._unpublished: tuple[Tick, float] | None = None
         self.completed = 0
@@ -136,13 +122,14 @@ class Relay:
 
     async def _work(self) -> bool:
         """Adopted payloads into the log, then one cut, published. Returns whether there was a tick."""
-        await self._keep_pace()
+        if wait := self._budget.wait(monotonic()):
+            await asyncio.sleep(wait)
         await self._write_adopted()
         cut = await self._log.cut()
         self._metrics.polls.labels("tick" if cut else "nothing").inc()
         if cut is None:
             return False
-        self._last_cut = monotonic()
+        self._budget.spend()
         await self._publish(cut)
         return True
 
@@ -151,11 +138,6 @@ class Relay:
             await self._log.adopt(payloads)
             self._adopted.taken()
             self._metrics.adopted.inc(len(payloads))
-
-    async def _keep_pace(self) -> None:
-        wait = self._last_cut + self._pace.tick - monotonic()
-        if wait > 0:
-            await asyncio.sleep(wait)
 
     async def _publish(self, cut: Cut) -> None:
         started = monotonic()

@@ -28,7 +28,7 @@ KEYS = Keys("notifiws")
 _PROGRAM = """
 import sys
 from listener_service.app import run
-from listener_service.relay import Pace
+from listener_service.pace import Pace
 from shared.settings import load
 sys.exit(run(load(), Pace(fallback=float(sys.argv[1]))))
 """

@@ -7,8 +7,9 @@ from itertools import pairwise
 import pytest
 
 from listener_service.metrics import Metrics
+from listener_service.pace import Pace
 from listener_service.ports import LeadershipLost, Mark, Overtaken, RedisAway
-from listener_service.relay import Pace, Relay
+from listener_service.relay import Relay
 from shared.codes import Unready
 from shared.position import Position
 from shared.publication import Publication
@@ -345,7 +346,7 @@ async def test_the_first_tick_after_idleness_is_cut_at_once_and_later_ones_are_p
         readiness=Readiness(),
         metrics=Metrics(),
         stopping=stopping,
-        pace=Pace(tick=0.02),
+        pace=Pace(tick=0.02, burst=1),
     )
     started = asyncio.get_running_loop().time()
     await relay.lead()
