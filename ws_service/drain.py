@@ -10,7 +10,7 @@ from ws_service.node import Node
 # As many a second come back to the other nodes at most, as long as the drain time allows it.
 _CLIENTS_A_SECOND: Final = 200
 # Of the drain time: the rest is for close handshakes and the end of the process.
-_SHARE: Final = 0.7
+_SHARE: Final = 0.65
 
 
 async def drain(node: Node) -> None:
@@ -29,6 +29,6 @@ async def drain(node: Node) -> None:
             await asyncio.sleep(ahead)
         client.connection.close(CloseCode.RESTART, "this node is leaving; reconnect")
     # Let the closes go out, and their answers come in.
-    until = min(loop.time() + 1.0, begun + node.settings.drain_seconds)
+    until = loop.time() + min(1.0, 0.1 * node.settings.drain_seconds)
     while node.clients and loop.time() < until:  # noqa: ASYNC110 - nobody else waits for the last one
         await asyncio.sleep(0.02)

@@ -55,8 +55,11 @@ class Hub:
     def publish(self, channel: str, publication: Publication, after: Position) -> None:
         """Deliver what of `publication` lies beyond `after` to every member of the channel."""
         self._metrics.cut_to_node.observe(max(0.0, time() - publication.cut_us / 1e6))
+        groups = self._channels.get(channel)
+        if groups is None:
+            return
         self._moved.add(channel)
-        for group in self._channels.get(channel, {}).values():
+        for group in groups.values():
             try:
                 if group.add(publication, after):
                     self._mark(group)

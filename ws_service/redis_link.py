@@ -7,24 +7,27 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from shared.redis_url import TIMEOUTS
+from shared.redis_url import timeouts
 
 # Whatever a Redis that is away, frozen, loading or refusing raises.
 REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 
-_COMMON: Final[dict[str, Any]] = {**TIMEOUTS, "protocol": 2, "decode_responses": False}
+_COMMON: Final[dict[str, Any]] = {"protocol": 2, "decode_responses": False}
 
 
 def commands(url: str, connections: int, **options: Any) -> "redis.Redis":
     """A client for commands. A command waits for a free connection (so many run at once), then 5 s for its answer."""
     pool = redis.BlockingConnectionPool.from_url(
-        url, max_connections=connections, timeout=None, **{**_COMMON, "retry": Retry(NoBackoff(), 0), **options}
+        url,
+        max_connections=connections,
+        timeout=None,
+        **{**timeouts(url), **_COMMON, "retry": Retry(NoBackoff(), 0), **options},
     )
     return redis.Redis.from_pool(pool)
 
 
 def lone_connection(url: str) -> "redis.Connection":
     """One connection outside any pool, which never reconnects by itself: its owner must know of every break."""
-    pool: Any = redis.ConnectionPool.from_url(url, **{**_COMMON, "retry": Retry(NoBackoff(), 0)})
+    pool: Any = redis.ConnectionPool.from_url(url, **{**timeouts(url), **_COMMON, "retry": Retry(NoBackoff(), 0)})
     connection: redis.Connection = pool.make_connection()
     return connection

@@ -54,7 +54,8 @@ class NodeServer(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,
-                timeout_graceful_shutdown=2,
+                # Of the drain time, after the share that draining takes; uvicorn hands it to wait_for as it is.
+                timeout_graceful_shutdown=0.15 * node.settings.drain_seconds,  # type: ignore[arg-type]
             )
         )
         self._node = node
@@ -88,10 +89,15 @@ class NodeServer(uvicorn.Server):
         # Other nodes go on accepting from the shared socket; our own answers probes until the end.
         for server in getattr(self, "servers", [])[1:]:
             server.close()
+        # Whatever hangs then hangs without us.
+        asyncio.get_running_loop().call_later(0.9 * self._node.settings.drain_seconds, self._force)
         try:
             await drain(self._node)
         finally:
             self.should_exit = True
+
+    def _force(self) -> None:
+        self.should_exit = self.force_exit = True
 
     async def _watch(self) -> None:
         await self._node.failed.wait()
