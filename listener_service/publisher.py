@@ -28,7 +28,7 @@ from redis.exceptions import (
 from listener_service.ports import Append, Mark, Outcome, RedisAway
 from shared.keys import Keys
 from shared.position import Position
-from shared.redis_url import TIMEOUTS
+from shared.redis_url import timeouts
 
 SCRIPT: Final = Path(__file__).with_name("publish.lua").read_text(encoding="utf-8")
 MARK: Final = Path(__file__).with_name("mark.lua").read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ class RedisPublisher:
         now: Callable[[], float] = time,
     ) -> None:
         """`max_age` in seconds and `max_bytes` bound each channel's stream; the smaller wins."""
-        self._redis: Redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **TIMEOUTS)
+        self._redis: Redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts(url))
         self._keys = keys
         self._limits = (str(round(max_age * 1000)), str(max_bytes))
         self._now = now

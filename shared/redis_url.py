@@ -14,6 +14,13 @@ TIMEOUTS: Final[dict[str, Any]] = {
 }
 
 
+def timeouts(url: str) -> dict[str, Any]:
+    """TIMEOUTS, as far as they make sense for this URL: a Unix socket has no TCP keepalive."""
+    return {
+        name: value for name, value in TIMEOUTS.items() if name != "socket_keepalive" or not url.startswith("unix:")
+    }
+
+
 def check_redis_url(url: str | None) -> str:
     """Return a URL that this release can connect to. Raises SettingsError (the URL itself is never repeated)."""
     if not url:
