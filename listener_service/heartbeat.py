@@ -78,7 +78,9 @@ class Heartbeat:
 
     def declare(self, channels: Iterable[str]) -> None:
         """These channels are watched or adopted."""
-        self._declared = frozenset(channels)
+        before, self._declared = self._declared, frozenset(channels)
+        for channel in before - self._declared:
+            self._written.pop(channel, None)  # known from a former leader, and not for being written to by hand
         self._news.set()
 
     def written(self, channels: Iterable[str]) -> None:

@@ -1,12 +1,13 @@
 """Large rows and large transactions: exact, and in bounded memory."""
 
 import asyncio
+import signal
 
 import asyncpg
 import pytest
 
 from notifiws.stack.valkey import ValkeyServer
-from tests.integration.listener.conftest import Ear, ListenerProcess, Streams, eventually
+from tests.integration.listener.conftest import Ear, ListenerProcess, NewListener, Streams, eventually
 
 
 async def test_rows_of_5_mb(
@@ -25,9 +26,9 @@ async def test_rows_of_5_mb(
 
 
 async def test_the_history_stays_within_its_bounds(
-    pg: asyncpg.Connection, new_listener: object, streams: Streams, valkey: ValkeyServer
+    pg: asyncpg.Connection, new_listener: NewListener, streams: Streams, valkey: ValkeyServer
 ) -> None:
-    subject = new_listener(NOTIFIWS_HISTORY_BYTES="100000").start()  # type: ignore[operator]
+    subject = new_listener(NOTIFIWS_HISTORY_BYTES="100000").start()
     await subject.until(ready=True)
     async with Ear(valkey.url, "ventas") as ear:
         for number in range(60):
@@ -78,3 +79,32 @@ async def test_a_million_rows_in_one_transaction(
         f"1,000,000 rows out in {seconds:.1f} s: {1_000_000 / seconds:,.0f}/s, memory +{(peak - before) / 1e6:.1f} MB"
     )
     assert peak - before < 64_000_000
+
+
+@pytest.mark.slow
+async def test_a_big_transaction_survives_the_death_of_everything_around_it(
+    pg: asyncpg.Connection, new_listener: NewListener, streams: Streams, valkey: ValkeyServer
+) -> None:
+    subject = new_listener(NOTIFIWS_HISTORY_BYTES="500MB").start()
+    await subject.until(ready=True, role="leader")
+    await pg.execute("insert into ventas select g, 0, '' from generate_series(1, 150000) g", timeout=60)
+
+    async def under_way(events: int) -> None:
+        async def some() -> bool:
+            return sum(each.count for each in await streams.publications("ventas")) > events
+
+        await eventually(some, 30)
+
+    await under_way(0)
+    subject.kill()
+    subject.start()
+    await under_way(20_000)
+    valkey.kill()
+    valkey.start()
+    await streams.redis.connection_pool.disconnect()
+    await under_way(50_000)
+    subject.signal(signal.SIGTERM)  # between two pages it stops, and leaves the rest
+    assert await asyncio.to_thread(subject.wait, 10) == 0
+    subject.start()
+    await streams.until_exact(pg, "ventas", seconds=60)
+    assert await pg.fetchval("select max(number) from notifiws.tick") == 1

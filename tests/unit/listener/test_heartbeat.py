@@ -116,6 +116,19 @@ async def test_declared_and_written_channels_are_told_together_and_what_was_know
                 await asyncio.sleep(0)
 
 
+async def test_a_channel_that_is_no_longer_declared_is_gone_whoever_told_of_it_first() -> None:
+    keys = FakeKeys()
+    keys.channels = ["stock", "emitted"]
+    async with beating(keys, Readiness()) as subject:
+        subject.lead(FakeRelay(), "e1")  # type: ignore[arg-type]
+        await until(keys, "channels", 1)
+        subject.declare(["stock"])
+        subject.declare([])
+        async with asyncio.timeout(5):
+            while keys.last("channels") != ["emitted"]:
+                await asyncio.sleep(0)
+
+
 async def test_channels_that_are_only_written_to_are_bounded() -> None:
     keys = FakeKeys()
     async with beating(keys, Readiness()) as subject:
