@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import os
 import sys
 from collections.abc import AsyncIterator
 
@@ -11,7 +12,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from shared import logs
-from shared.settings import Settings, SettingsError
+from shared.settings import Settings, SettingsError, unknown_variables
 from ws_service import errors
 from ws_service.endpoints import dashboard, health, http, plain, v1
 from ws_service.gate import GateMiddleware, origin_pattern
@@ -92,6 +93,10 @@ def run(settings: Settings) -> int:
             code = _EXIT_FAILED
         print(message, file=sys.stderr)  # noqa: T201
         return code
+    for name in unknown_variables(os.environ):
+        log.warning("this is no setting; docs/settings.md lists them", name=name)
+    if settings.reader_database_url is not None:
+        log.info("no reader in this release: positions older than the Redis window are answered with `expired`")
     server = NodeServer(app, app.state.node)
     host, port = sockets[0].getsockname()[:2]
     log.info("listening", host=host, port=port, shared=settings.shared_fd is not None, node=app.state.node.name)

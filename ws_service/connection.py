@@ -125,8 +125,7 @@ class AsgiConnection:
         if self._timer:
             self._timer.cancel()
         self._writer.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._writer
+        await asyncio.wait([self._writer])
         self._queue.clear()
         self._bytes = 0
         self._relieve()

@@ -107,8 +107,11 @@ class Hub:
             del self._dirty[group]
             self._write(group)
 
+    def count(self, messages: int, size: int) -> None:
+        """So many messages of so many bytes were written to clients."""
+        self._metrics.messages.inc(messages)
+        self._metrics.bytes.inc(size)
+
     def _write(self, group: Group) -> None:
         messages, size = group.flush()
-        count = len(group.members)
-        self._metrics.messages.inc(messages * count)
-        self._metrics.bytes.inc(size * count)
+        self.count(messages * len(group.members), size * len(group.members))

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from shared.keys import Keys
 from shared.logs import logger
 from shared.readiness import Readiness
 from shared.redis_url import check_redis_url
-from shared.settings import Settings
+from shared.settings import Settings, SettingsError
 from ws_service.broker import Broker
 from ws_service.connection import Connection
 from ws_service.frames import PING_SECONDS
@@ -41,6 +42,19 @@ class Client(Protocol):
         """Say that the node goes away and when to come back, if this client understands it."""
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def trusted_networks(entries: Iterable[str]) -> list[Network]:
+    """The networks whose forwarded headers count. Raises SettingsError."""
+    try:
+        return [ipaddress.ip_network(entry, strict=False) for entry in entries]
+    except ValueError as error:
+        raise SettingsError(
+            f"NOTIFIWS_TRUSTED_PROXIES: {error}; allowed: addresses or networks such as 10.0.0.0/8, separated by commas"
+        ) from None
+
+
 def _log_change(code: Unready, message: str | None) -> None:
     if message is None:
         logger("readiness").info("over", code=str(code))
@@ -63,6 +77,7 @@ class Node:
         self.metrics = NodeMetrics()
         self.readiness = Readiness(_log_change)
         self.gate = Gate(settings)
+        self.proxies = trusted_networks(settings.trusted_proxies)
         self.admission = Admission(settings.max_connections, settings.max_connections_per_ip)
         self.clients: dict[Client, None] = {}
         self.hub = Hub(self.metrics)

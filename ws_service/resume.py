@@ -163,9 +163,11 @@ async def catch_up(feed: Feed, history: History, hub: Hub, *, shape: Shape, memb
                     return
                 messages = tuple(shape.messages(publication, position))
                 if messages:
-                    if not await member.connection.room(sum(map(len, messages))):
+                    size = sum(map(len, messages))
+                    if not await member.connection.room(size):
                         return
                     member.connection.write(messages)
+                    hub.count(len(messages), size)
                 position = publication.position
         # From here to the attaching there is no await.
         head = feed.head

@@ -29,6 +29,8 @@ async def node(valkey: ValkeyServer, publisher: Publisher) -> AsyncIterator[Runn
 
 async def test_health(node: RunningNode, publisher: Publisher) -> None:
     assert (await node.get("/healthz", headers={"Host": "anything"})).status_code == 200
+    async with httpx.AsyncClient(base_url=node.url) as client:
+        assert (await client.head("/healthz")).status_code == (await client.head("/readyz")).status_code == 200
     ready = await node.get("/readyz", headers={"Host": "anything"})
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
     await publisher.beat()

@@ -77,6 +77,7 @@ async def publisher(valkey: ValkeyServer) -> AsyncIterator[Publisher]:
         ({"REDIS_URL": "redis://h:1/0?cluster=true"}, "unsupported"),
         ({"REDIS_URL": "redis://h", "NOTIFIWS_AUTH": "jwt"}, "unsupported in this release"),
         ({"REDIS_URL": "redis://h", "NOTIFIWS_HOST": "0.0.0.0"}, "NOTIFIWS_AUTH=none"),
+        ({"REDIS_URL": "redis://h", "NOTIFIWS_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "NOTIFIWS_TRUSTED_PROXIES"),
         ({"REDIS_URL": "redis://h", "NOTIFIWS_DRAIN_SECONDS": "soon"}, "NOTIFIWS_DRAIN_SECONDS"),
     ],
 )

@@ -7,6 +7,7 @@ from shared.settings import Settings
 from ws_service.endpoints.sockets import client_address
 from ws_service.gate import Gate
 from ws_service.limits import Admission, MessageRate
+from ws_service.node import trusted_networks
 
 
 def gate(*origins: str, auth: str = "none") -> Gate:
@@ -97,7 +98,7 @@ def test_host(host: str | None, allowed: bool) -> None:
     ],
 )
 def test_client_address(forwarded: str, trusted: tuple[str, ...], address: str) -> None:
-    assert client_address("10.0.0.1", Headers({"x-forwarded-for": forwarded}), trusted) == address
+    assert client_address("10.0.0.1", Headers({"x-forwarded-for": forwarded}), trusted_networks(trusted)) == address
 
 
 def test_admission_counts_the_node_and_each_address() -> None:

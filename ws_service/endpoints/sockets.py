@@ -2,7 +2,7 @@
 
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -12,15 +12,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from shared.codes import CloseCode
 from shared.logs import logger
 from ws_service.connection import AsgiConnection
-from ws_service.node import Node
+from ws_service.node import Network, Node
 from ws_service.protocol import EXTENSION
 
 _log = logger("sockets")
 
 
-def client_address(host: str | None, headers: Headers, trusted: Iterable[str]) -> str:
+def client_address(host: str | None, headers: Headers, networks: Sequence[Network]) -> str:
     """The client's own address: the last one in `X-Forwarded-For` that no trusted proxy has."""
-    networks = [ipaddress.ip_network(entry, strict=False) for entry in trusted]
     forwarded = ",".join(headers.getlist("x-forwarded-for")).split(",")
     address = host or "unknown"
     while networks and forwarded:
@@ -40,7 +39,7 @@ async def admitted(
 ) -> AsyncIterator[AsgiConnection | None]:
     """Accept the socket and give its connection; None when it was refused and closed."""
     client = websocket.client
-    address = client_address(client.host if client else None, websocket.headers, node.settings.trusted_proxies)
+    address = client_address(client.host if client else None, websocket.headers, node.proxies)
     await websocket.accept(subprotocol)
     if node.draining:
         node.metrics.refused.labels("draining").inc()
