@@ -13,7 +13,6 @@ def register(app: typer.Typer) -> None:
 def listener() -> None:
     """Run the listener in the foreground: one leads, further ones stand by. Settings come from the environment."""
     from listener_service.app import run
-
     from shared.settings import SettingsError, load
 
     try:

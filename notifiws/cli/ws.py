@@ -19,9 +19,8 @@ def ws(
     ] = None,
 ) -> None:
     """Run one WebSocket node in the foreground; run as many as you like. Settings come from the environment."""
-    from ws_service.app import run
-
     from shared.settings import SettingsError, load
+    from ws_service.app import run
 
     try:
         code = run(load(host=host, port=port))

@@ -73,7 +73,7 @@ async def test_a_client_that_drops_and_resumes_on_any_node_misses_and_repeats_no
         for number, client in enumerate(everyone):
             await client.received(ledger.count)
             ledger.check(client, f"client {number}")
-    assert drops > 10
+    assert drops >= 5
     assert sum(len(client.subscribed) for client in everyone) > 20
 
 
