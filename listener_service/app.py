@@ -1,6 +1,7 @@
 """The composition root of `notifiws listener`: settings in, exit code out."""
 
 import asyncio
+import os
 import signal
 import socket
 from typing import TypeVar
@@ -18,9 +19,10 @@ from listener_service.session import PoolerFound
 from shared import logs
 from shared.codes import Unready
 from shared.keys import Keys
+from shared.listen import listen, listen_near
 from shared.readiness import Readiness
 from shared.redis_url import check_redis_url
-from shared.settings import Settings, SettingsError
+from shared.settings import Settings, SettingsError, unknown_variables
 
 log = logs.logger("app")
 
@@ -34,12 +36,15 @@ def run(settings: Settings, pace: Pace = PACE) -> int:
     redis_url = check_redis_url(settings.redis_url.get_secret_value() if settings.redis_url else None)
     logs.configure(settings.log_level, settings.log_format, "listener")
     try:
-        sock = _bind(settings.host, settings.listener_port)
+        sock = _listen(settings)
     except OSError as error:
         log.error(
-            "the health port is not to be had", host=settings.host, port=settings.listener_port, reason=str(error)
+            f"cannot listen on {settings.host} port {settings.listener_port}: {error.strerror or error}; "
+            "choose another with NOTIFIWS_LISTENER_PORT"
         )
         return PORT
+    for name in unknown_variables(os.environ):
+        log.warning("this is no setting; docs/settings.md lists them", name=name)
     with sock:
         return uvloop.run(_main(settings, settings.database_url.get_secret_value(), redis_url, sock, pace))
 
@@ -115,18 +120,15 @@ def _first(group: BaseExceptionGroup[BaseException], kind: type[E]) -> E | None:
     return None
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen(128)
-        sock.setblocking(False)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+def _listen(settings: Settings) -> socket.socket:
+    """The health port: where it was set, there or not at all; else the next free one. Raises OSError."""
+    if "listener_port" in settings.model_fields_set:
+        return listen(settings.host, settings.listener_port)
+    return listen_near(
+        settings.host,
+        settings.listener_port,
+        lambda port: log.warning("the health port is in use; taking the next free one", port=port),
+    )
 
 
 def _say(code: Unready, message: str | None) -> None:

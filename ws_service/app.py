@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import sys
 from collections.abc import AsyncIterator
 
 import uvloop
@@ -20,7 +19,6 @@ from ws_service.node import Node
 from ws_service.server import NodeServer, bind
 
 _EXIT_FAILED = 1
-_EXIT_SETTINGS = 2
 _EXIT_IN_USE = 7
 
 
@@ -74,25 +72,18 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def run(settings: Settings) -> int:
-    """Run a node until a signal; blocks and returns the exit code."""
+    """Run a node until a signal; blocks and returns the exit code. Raises SettingsError."""
     logs.configure(settings.log_level, settings.log_format, "ws")
     log = logs.logger("app")
-    try:
-        app = create_app(settings)
-    except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the text is for who typed the command
-        return _EXIT_SETTINGS
+    app = create_app(settings)
     try:
         sockets = bind(settings)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            message = f"port {settings.port} of {settings.host} is in use; choose another with --port or NOTIFIWS_PORT"
-            code = _EXIT_IN_USE
-        else:
-            message = f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}"
-            code = _EXIT_FAILED
-        print(message, file=sys.stderr)  # noqa: T201
-        return code
+            log.error(f"port {settings.port} of {settings.host} is in use; choose another with --port or NOTIFIWS_PORT")
+            return _EXIT_IN_USE
+        log.error(f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}")
+        return _EXIT_FAILED
     for name in unknown_variables(os.environ):
         log.warning("this is no setting; docs/settings.md lists them", name=name)
     if settings.reader_database_url is not None:

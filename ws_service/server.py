@@ -8,6 +8,8 @@ from typing import Final
 
 import uvicorn
 
+from shared.listen import listen, listen_near
+from shared.logs import logger
 from shared.settings import Settings
 from ws_service.drain import drain
 from ws_service.limits import MESSAGE_BYTES
@@ -19,9 +21,18 @@ _PING_SECONDS: Final = 20.0
 
 
 def bind(settings: Settings) -> list[socket.socket]:
-    """The node's own listening socket, and the inherited one of the shared endpoint. Raises OSError."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    own = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    """The node's own listening socket, and the inherited one of the shared endpoint. Raises OSError.
+
+    A port that was set is taken or refused; without one the next free port from the default on is taken and said.
+    """
+    if "port" in settings.model_fields_set:
+        own = listen(settings.host, settings.port, _BACKLOG)
+    else:
+        own = listen_near(
+            settings.host,
+            settings.port,
+            lambda port: logger("app").warning("the port is in use; taking the next free one", port=port),
+        )
     sockets = [own]
     if settings.shared_fd is not None:
         try:
@@ -29,9 +40,8 @@ def bind(settings: Settings) -> list[socket.socket]:
         except OSError:
             own.close()
             raise
+        shared.setblocking(False)
         sockets.append(shared)
-    for each in sockets:
-        each.setblocking(False)
     return sockets
 
 

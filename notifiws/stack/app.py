@@ -1,7 +1,6 @@
 """`notifiws up`: the composition root of the embedded stack. Brings it up in order, says where it is, takes it down."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -16,13 +15,14 @@ from notifiws.stack import dashboard, logfile, parts
 from notifiws.stack.directory import DataDirectory, StackState
 from notifiws.stack.errors import InUse, ServerFailed, StackError
 from notifiws.stack.parts import Surroundings
-from notifiws.stack.ports import free_port, listen
+from notifiws.stack.ports import free_port
 from notifiws.stack.postgres import PostgresServer
 from notifiws.stack.probe import readyz
 from notifiws.stack.process import tail
 from notifiws.stack.supervisor import Part, Supervisor, by_kind
 from notifiws.stack.valkey import ValkeyServer
 from notifiws.version import version
+from shared.listen import listen, listen_near
 from shared.settings import Settings
 
 DEFAULT_PORT = 8000
@@ -62,21 +62,15 @@ def run(options: Options, ready: Callable[["Stack"], None], say: Callable[[str],
 def _shared_socket(options: Options, say: Callable[[str], None]) -> socket.socket:
     """The shared endpoint. Every node accepts from this one socket, so no connection is queued for a dead node."""
     host = options.settings.host
-    if options.port is not None:
-        try:
-            return listen(options.port, host)
-        except OSError as error:
-            raise InUse(
-                f"cannot listen on {host}:{options.port}: {error.strerror}",
-                "give another --port, or none: then a free one is taken",
-            ) from error
-    for port in range(DEFAULT_PORT, DEFAULT_PORT + 100):
-        with contextlib.suppress(OSError):
-            shared = listen(port, host)
-            if port != DEFAULT_PORT:
-                say(f"port {DEFAULT_PORT} is in use; taking {port}")
-            return shared
-    raise InUse(f"no free port on {host} from {DEFAULT_PORT} to {DEFAULT_PORT + 99}", "give one with --port")
+    try:
+        if options.port is not None:
+            return listen(host, options.port)
+        return listen_near(host, DEFAULT_PORT, lambda port: say(f"port {DEFAULT_PORT} is in use; taking {port}"))
+    except OSError as error:
+        raise InUse(
+            f"cannot listen on {host}:{options.port or DEFAULT_PORT}: {error.strerror}",
+            "give another --port, or none: then a free one is taken",
+        ) from error
 
 
 class Stack:

@@ -1,10 +1,10 @@
 """Ports on the loopback that stay ours across a restart of the part that listens there."""
 
 import random
-import socket
 from pathlib import Path
 
 from notifiws.stack.errors import InUse
+from shared.listen import listen
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -24,25 +24,10 @@ def _quiet_range() -> range:
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether somebody could listen there now."""
     try:
-        listen(port, host).close()
+        listen(host, port).close()
     except OSError:
         return False
     return True
-
-
-def listen(port: int, host: str = "127.0.0.1", backlog: int = 4096) -> socket.socket:
-    """A listening, non-blocking socket. Raises OSError when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen(backlog)
-        sock.setblocking(False)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def free_port(host: str = "127.0.0.1", *, preferred: int | None = None) -> int:

@@ -1,6 +1,7 @@
 """A node as a process: exit codes, signals, and one listening socket shared by two of them."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,7 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ from tests.publishing import Publisher, ids
 _COMMAND = [sys.executable, "-m", "notifiws.cli.app", "ws"]
 
 
-@contextmanager
+@contextlib.contextmanager
 def process(port: int, *, fds: tuple[int, ...] = (), **settings: str) -> Iterator[subprocess.Popen[str]]:
     env = {**os.environ, "NOTIFIWS_PORT": str(port), **settings}
     running = subprocess.Popen(
@@ -155,3 +155,21 @@ async def test_two_nodes_share_a_socket_and_one_dies(valkey: ValkeyServer, publi
             assert not client.faults and not client.resets
             await client.__aexit__()
     shared.close()
+
+
+def test_without_a_port_of_its_own_the_next_free_one_is_taken_and_said() -> None:
+    """Two nodes started alike, as one would in two terminals: neither is refused for the other."""
+    env = os.environ | {"REDIS_URL": "redis://127.0.0.1:1"}
+    ports = []
+    with contextlib.ExitStack() as running:
+        for _ in range(2):
+            node = subprocess.Popen(_COMMAND, env=env, stderr=subprocess.PIPE, text=True)
+            running.callback(node.communicate)
+            running.callback(node.kill)
+            assert node.stderr is not None
+            said = []
+            while not said or said[-1]["message"] != "listening":
+                said.append(json.loads(node.stderr.readline()))
+            ports.append(said[-1]["port"])
+    assert "taking the next free one" in said[0]["message"]
+    assert ports[0] < ports[1]
