@@ -16,6 +16,7 @@ _INTERRUPTED = 130
 # In the order of --help.
 _GROUPS = (
     "up", "status", "down", "migrate", "watch", "adopt", "listener", "ws", "tail", "emit", "healthcheck", "demo",
+    "unbuilt",
 )  # fmt: skip
 
 
@@ -31,14 +32,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_root)
     for group in _GROUPS:
-        name = f"notifiws.cli.{group}"
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-            continue
-        module.register(app)
+        importlib.import_module(f"notifiws.cli.{group}").register(app)
     return app
 
 

@@ -120,3 +120,12 @@ def test_ctrl_c_is_clean(tmp_path: Path) -> None:
 
 def _field(status: Path, name: str) -> str:
     return next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(f"{name}:"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [("token", "create", "--sub", "s"), ("gen", "types", "--lang", "python"), ("doctor",)]
+)
+def test_what_is_not_built_yet_says_so(arguments: tuple[str, ...]) -> None:
+    ended = run(*arguments)
+    assert ended.returncode == 1
+    assert f"unsupported: {arguments[0]} is not built yet" in ended.stderr
