@@ -71,6 +71,12 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def _leave_at_once() -> None:
+    """The drain time is over: whoever waits for our end must not wait for a defect of ours."""
+    logs.logger("app").error("the node did not stop in its drain time; leaving at once")
+    os._exit(0)
+
+
 def run(settings: Settings) -> int:
     """Run a node until a signal; blocks and returns the exit code. Raises SettingsError."""
     logs.configure(settings.log_level, settings.log_format, "ws")
@@ -88,7 +94,7 @@ def run(settings: Settings) -> int:
         log.warning("this is no setting; docs/settings.md lists them", name=name)
     if settings.reader_database_url is not None:
         log.info("no reader in this release: positions older than the Redis window are answered with `expired`")
-    server = NodeServer(app, app.state.node)
+    server = NodeServer(app, app.state.node, _leave_at_once)
     host, port = sockets[0].getsockname()[:2]
     log.info("listening", host=host, port=port, shared=settings.shared_fd is not None, node=app.state.node.name)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -26,6 +26,7 @@ from ws_service.history import History
 from ws_service.metrics import NodeMetrics
 from ws_service.pubsub import PubSub, Topic
 from ws_service.redis_link import REDIS_ERRORS
+from ws_service.tasks import end
 
 # A channel that its last subscriber left is followed a little longer: a page reload comes right back.
 LINGER_SECONDS: Final = 10.0
@@ -51,7 +52,7 @@ class _Followed:
 
 
 class Broker:
-    """`run()` it as a task; `join` and `leave` channels at any time."""
+    """`join` and `leave` channels at any time; `keep_fresh` and the pub/sub connection run as tasks beside it."""
 
     def __init__(
         self,
@@ -81,12 +82,6 @@ class Broker:
         self.heartbeat: Heartbeat | None = None
         pubsub.follow(Topic(keys.relay, self._on_heartbeat))
         pubsub.on_probe = self._refresh.set
-
-    async def run(self) -> None:
-        """Hold the connection and keep epoch and declared channels fresh, for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._pubsub.run(), name="pub/sub")
-            tasks.create_task(self._keep_fresh(), name="broker refresh")
 
     def join(self, channel: str) -> Feed:
         """Follow a channel. Each `join` needs its `leave`."""
@@ -128,13 +123,11 @@ class Broker:
         return [followed.feed for followed in self._followed.values()]
 
     async def close(self) -> None:
-        """Stop what runs beside `run()`."""
+        """Stop repairing."""
         for followed in self._followed.values():
             if followed.linger:
                 followed.linger.cancel()
-            if followed.repair:
-                followed.repair.cancel()
-                await asyncio.wait([followed.repair])
+        await end(*(followed.repair for followed in self._followed.values() if followed.repair))
         self._followed.clear()
 
     def _forget(self, channel: str) -> None:
@@ -241,7 +234,8 @@ class Broker:
 
     # Epoch and declared channels
 
-    async def _keep_fresh(self) -> None:
+    async def keep_fresh(self) -> None:
+        """Know the epoch and the declared channels, for ever. Run it as a task."""
         attempt = 0
         while True:
             try:

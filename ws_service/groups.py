@@ -66,6 +66,10 @@ class Member(Protocol):
     def connection(self) -> Connection:
         """Where its messages go."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the client still wants events, and its connection is open."""
+
     def reset(self, reason: Lost, position: Position) -> None:
         """Tell the client that history is broken, and where events go on."""
 

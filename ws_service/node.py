@@ -24,6 +24,7 @@ from ws_service.limits import Admission, Limits
 from ws_service.metrics import NodeMetrics
 from ws_service.pubsub import PubSub
 from ws_service.redis_link import commands
+from ws_service.tasks import end
 
 # Commands of all clients that resume or page; each holds a page of about a megabyte.
 _COMMAND_CONNECTIONS = 16
@@ -86,11 +87,13 @@ class Node:
         # Quicker to give up than the others: it proves that Redis answers.
         self._prober = commands(url, 1, socket_timeout=3.0)
         self.history = History(self._redis, keys, self.metrics)
-        pubsub = PubSub(url, self._prober, keys.node_probe(self.name), readiness=self.readiness, metrics=self.metrics)
+        self._pubsub = PubSub(
+            url, self._prober, keys.node_probe(self.name), readiness=self.readiness, metrics=self.metrics
+        )
         self.broker = Broker(
             self._redis,
             keys,
-            pubsub=pubsub,
+            pubsub=self._pubsub,
             history=self.history,
             sink=self.hub,
             readiness=self.readiness,
@@ -107,7 +110,9 @@ class Node:
     async def running(self) -> AsyncIterator[None]:
         """Run what runs beside the endpoints. `failed` is set when a part dies that should never end."""
         tasks = [
-            asyncio.create_task(self.broker.run(), name="broker"),
+            asyncio.create_task(self._pubsub.run(), name="pub/sub"),
+            asyncio.create_task(self._pubsub.prove(), name="pub/sub probe"),
+            asyncio.create_task(self.broker.keep_fresh(), name="epoch and channels"),
             asyncio.create_task(self._stand_still(), name="standstill"),
             asyncio.create_task(self._watch_loop(), name="loop watch"),
         ]
@@ -116,9 +121,7 @@ class Node:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             await self.broker.close()
             await self._redis.aclose()
             await self._prober.aclose()

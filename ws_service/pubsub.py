@@ -18,8 +18,10 @@ from shared.logs import logger
 from shared.readiness import Readiness
 from ws_service.metrics import NodeMetrics
 from ws_service.redis_link import REDIS_ERRORS, lone_connection
+from ws_service.tasks import until_one_ends
 
 PROBE_SECONDS: Final = 2.0
+_FIRST_PROBE_SECONDS: Final = 0.1  # until a new connection is heard through
 # Three probes unheard; with the time to see it still within the 10 s of guarantee G4.
 DEAF_SECONDS: Final = 6.0
 _NAMES_A_COMMAND: Final = 256
@@ -62,7 +64,7 @@ class PubSub:
         self._heard = 0.0
         self._probe = probe
         # Whether a message of our own was ever heard; called for each one.
-        self.proven = False
+        self.proven = self._hearing = False
         self.on_probe: Callable[[], None] = lambda: None
         self.follow(Topic(probe, self._on_probe))
 
@@ -88,11 +90,9 @@ class PubSub:
             begun = asyncio.get_running_loop().time()
             try:
                 await self._hold()
-            except* REDIS_ERRORS as group:
-                self._readiness.unready(
-                    Unready.REDIS, f"Redis does not answer ({_say(group)}); clients stay connected; start it again"
-                )
-            except* Deaf:
+            except REDIS_ERRORS as error:
+                self._away(error)
+            except Deaf:
                 self._readiness.unready(
                     Unready.DEAF, f"own messages unheard for {DEAF_SECONDS:g} s; the subscription is being made anew"
                 )
@@ -100,6 +100,17 @@ class PubSub:
                 topic.lost()
             attempt = 1 if asyncio.get_running_loop().time() - begun > 5 else attempt + 1
             await asyncio.sleep(backoff(attempt, most=2.0))
+
+    async def prove(self) -> None:
+        """Publish what must come back through the connection, for ever. Run it as a task of its own, beside `run`."""
+        while True:
+            pause = PROBE_SECONDS if self._hearing else _FIRST_PROBE_SECONDS
+            try:
+                await self._prober.publish(self._probe, b"")
+            except REDIS_ERRORS as error:
+                self._away(error)
+                pause = _FIRST_PROBE_SECONDS
+            await asyncio.sleep(pause)
 
     async def _hold(self) -> None:
         connection: Any = lone_connection(self._url)
@@ -109,11 +120,8 @@ class PubSub:
             self._outgoing = dict.fromkeys(self._topics, b"SUBSCRIBE")
             self._wake.set()
             self._heard = asyncio.get_running_loop().time()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(connection), name="pub/sub reader")
-                tasks.create_task(self._write(connection), name="pub/sub writer")
-                tasks.create_task(self._prove(), name="pub/sub probe")
-                tasks.create_task(self._watch(), name="pub/sub watch")
+            self._hearing = False
+            await until_one_ends(self._read(connection), self._write(connection), self._watch())
         finally:
             await connection.disconnect(nowait=True)
 
@@ -143,27 +151,19 @@ class PubSub:
                 for start in range(0, len(names), _NAMES_A_COMMAND):
                     await send(command, *names[start : start + _NAMES_A_COMMAND])
 
-    async def _prove(self) -> None:
-        while True:
-            await self._prober.publish(self._probe, b"")
-            await asyncio.sleep(PROBE_SECONDS)
-
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while loop.time() - self._heard < DEAF_SECONDS:  # noqa: ASYNC110 - it is time that is waited for
             await asyncio.sleep(0.5)
         raise Deaf
 
+    def _away(self, error: Exception) -> None:
+        why = str(error) or type(error).__name__
+        self._readiness.unready(Unready.REDIS, f"Redis does not answer ({why}); clients stay connected; start it again")
+
     def _on_probe(self, _: bytes) -> None:
         self._heard = asyncio.get_running_loop().time()
-        self.proven = True
+        self.proven = self._hearing = True
         self._readiness.clear(Unready.REDIS)
         self._readiness.clear(Unready.DEAF)
         self.on_probe()
-
-
-def _say(group: BaseExceptionGroup[BaseException]) -> str:
-    leaf: BaseException = group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    return str(leaf) or type(leaf).__name__

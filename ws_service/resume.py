@@ -102,13 +102,13 @@ async def _since(feed: Feed, broker: Broker, history: History, since: Position) 
         if head.epoch != since.epoch:
             return Start(head, False, Lost.EPOCH)
         if newest < since:
-            if since <= head:
-                return Start(head, since == head, None if since == head else Lost.EXPIRED)
+            if since == head:
+                return Start(head, True)
             # Beyond the stream. Either the log never got there, or Redis lost its end and the relay puts it back.
             said = broker.heartbeat
             fresh = said is not None and said is not known and said.epoch == since.epoch and said.tick < since.tick
             if fresh or asyncio.get_running_loop().time() > deadline:
-                return Start(head, False, Lost.AHEAD)
+                return Start(head, False, Lost.AHEAD if since > head else Lost.EXPIRED)
             await asyncio.sleep(0.1)
 
 
@@ -153,7 +153,8 @@ async def catch_up(feed: Feed, history: History, hub: Hub, *, shape: Shape, memb
     position, page = start.position, start.page
     pager = history.forward(feed.channel, position.epoch)
     attempt = 0
-    while member.connection.open:
+    empty_since: float | None = None
+    while member.wanted:
         if page is not None:
             for publication in page.publications:
                 if position == feed.head:
@@ -164,7 +165,7 @@ async def catch_up(feed: Feed, history: History, hub: Hub, *, shape: Shape, memb
                 messages = tuple(shape.messages(publication, position))
                 if messages:
                     size = sum(map(len, messages))
-                    if not await member.connection.room(size):
+                    if not await member.connection.room(size) or not member.wanted:
                         return
                     member.connection.write(messages)
                     hub.count(len(messages), size)
@@ -182,13 +183,21 @@ async def catch_up(feed: Feed, history: History, hub: Hub, *, shape: Shape, memb
             page = None
             await feed.moved()
             continue
+        page = None
         try:
             page = await pager.read(position)
             attempt = 0
-            if not page.publications:
-                # The head lay beyond before we read, and the stream has nothing: Redis lost it.
-                _restart(feed, hub, shape, member, reason=Lost.EXPIRED)
-                return
+            if page.publications:
+                empty_since = None
+            elif member.wanted:
+                # The head lay beyond before we read, and the stream has nothing: Redis lost its end. The relay may
+                # be putting it back.
+                now = asyncio.get_running_loop().time()
+                empty_since = empty_since or now
+                if now - empty_since > _AHEAD_SECONDS:
+                    _restart(feed, hub, shape, member, reason=Lost.EXPIRED)
+                    return
+                await asyncio.sleep(0.1)
         except REDIS_ERRORS as error:
             attempt += 1
             _log.warning("cannot read a stream", channel=feed.channel, error=str(error), attempt=attempt)

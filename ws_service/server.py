@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
@@ -46,9 +47,12 @@ def bind(settings: Settings) -> list[socket.socket]:
 
 
 class NodeServer(uvicorn.Server):
-    """A uvicorn server that drains its clients before it shuts down, and ends when a part of the node dies."""
+    """A uvicorn server that drains its clients before it shuts down, and ends when a part of the node dies.
 
-    def __init__(self, app: object, node: Node) -> None:
+    `overdue` is called when the drain time is nearly over and it still runs.
+    """
+
+    def __init__(self, app: object, node: Node, overdue: Callable[[], None] = lambda: None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,  # type: ignore[arg-type]
@@ -69,6 +73,7 @@ class NodeServer(uvicorn.Server):
             )
         )
         self._node = node
+        self._overdue = overdue
         self._stopping: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.broken = False
@@ -100,7 +105,9 @@ class NodeServer(uvicorn.Server):
         for server in getattr(self, "servers", [])[1:]:
             server.close()
         # Whatever hangs then hangs without us.
-        asyncio.get_running_loop().call_later(0.9 * self._node.settings.drain_seconds, self._force)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.9 * self._node.settings.drain_seconds, self._force)
+        loop.call_later(0.95 * self._node.settings.drain_seconds, self._overdue)
         try:
             await drain(self._node)
         finally:

@@ -97,6 +97,21 @@ async def test_all_connections_to_redis_cut(node: RunningNode, publisher: Publis
         assert not client.closes
 
 
+async def test_a_storm_of_cuts(node: RunningNode, publisher: Publisher, valkey: ValkeyServer) -> None:
+    """Connections break in any state they can be in: while sending, connecting, subscribing, probing."""
+    async with Client(node.ws, "sales") as client, Client(node.ws, "sales") as dropping:
+        async with publishing(publisher, 0.001):
+            for number in range(80):
+                await asyncio.sleep(0.03)
+                valkey.command("CLIENT", "KILL", "TYPE", ("pubsub", "normal")[number % 2])
+                if number % 5 == 0:
+                    dropping.drop()
+        await exact(client, publisher)
+        await exact(dropping, publisher)
+        assert not client.closes
+    await node.ready()
+
+
 async def test_redis_killed_and_started_again(node: RunningNode, publisher: Publisher, valkey: ValkeyServer) -> None:
     async with Client(node.ws, "sales") as client, Client(node.ws, "sales") as dropping:
         async with publishing(publisher):
@@ -139,11 +154,11 @@ async def test_a_deaf_subscription_is_noticed(node: RunningNode, publisher: Publ
     async with Client(node.ws, "sales") as client:
         await publisher.publish("sales", 1)
         await client.received(1)
-        node.node.broker._pubsub._topics.pop(publisher.keys.node_probe(node.node.name).encode())
+        node.node._pubsub._topics.pop(publisher.keys.node_probe(node.node.name).encode())
         await node.until(lambda: node.node.readiness.has(Unready.DEAF), 10)
         from ws_service.pubsub import Topic
 
-        pubsub = node.node.broker._pubsub
+        pubsub = node.node._pubsub
         pubsub.follow(Topic(publisher.keys.node_probe(node.node.name), pubsub._on_probe))
         await node.ready()
         await publisher.publish("sales", 1)
@@ -169,7 +184,7 @@ async def test_redis_away_at_the_start(valkey: ValkeyServer, publisher: Publishe
 
 async def test_no_leader_yet(valkey: ValkeyServer, redis: Redis) -> None:
     async with running_node(valkey.url, wait=False) as node:
-        await node.until(lambda: node.node.broker._pubsub.proven)
+        await node.until(lambda: node.node._pubsub.proven)
         reasons = (await node.get("/readyz")).json()["reasons"]
         assert reasons[0]["code"] == "starting"
         assert "listener" in reasons[0]["message"]

@@ -130,6 +130,43 @@ async def test_a_signal_while_redis_is_away_ends_with_0() -> None:
         assert await asyncio.to_thread(running.wait, 10) == 0
 
 
+async def test_a_storm_of_cuts_under_the_real_loop(valkey: ValkeyServer, publisher: Publisher) -> None:
+    """Cancellations that meet a driver's finished send: the node must not wait for ever for a task that goes on."""
+    port = free_port()
+    async with Redis.from_url(valkey.url) as other:
+        publisher.client = other
+        with process(port, REDIS_URL=valkey.url, NOTIFIWS_DRAIN_SECONDS="5") as running:
+            await ready(port)
+            async with Client(f"ws://127.0.0.1:{port}", "sales") as client:
+                for number in range(120):
+                    await publisher.publish("sales", 3)
+                    valkey.command("CLIENT", "KILL", "TYPE", ("pubsub", "normal")[number % 2])
+                    await asyncio.sleep(0.02)
+                await client.received(360, 20)
+                assert ids(client.events) == publisher.sent["sales"]
+                assert not client.faults and not client.resets
+                await ready(port)
+                running.terminate()
+                assert await asyncio.to_thread(running.wait, 10) == 0
+
+
+async def test_a_broken_probe_connection_is_made_again(valkey: ValkeyServer, publisher: Publisher) -> None:
+    """Only the connections for commands break: the next probe fails, and the node is deaf for a moment at most."""
+    port = free_port()
+    with process(port, REDIS_URL=valkey.url) as running:
+        await ready(port)
+        async with Client(f"ws://127.0.0.1:{port}", "sales") as client:
+            for number in range(1, 4):
+                valkey.command("CLIENT", "KILL", "TYPE", "normal")
+                await asyncio.sleep(2.3)  # longer than from one probe to the next
+                async with Redis.from_url(valkey.url) as other:
+                    publisher.client = other
+                    await publisher.publish("sales")
+                await client.received(number, 5)
+            await ready(port, 5)
+        assert running.poll() is None
+
+
 async def test_two_nodes_share_a_socket_and_one_dies(valkey: ValkeyServer, publisher: Publisher) -> None:
     shared = socket.create_server(("127.0.0.1", 0))
     shared.set_inheritable(True)

@@ -27,6 +27,10 @@ class Recorder:
     def connection(self) -> "Recorder":
         return self
 
+    @property
+    def wanted(self) -> bool:
+        return self.open
+
     def write(self, messages: Batch) -> None:
         self.writes.append(messages)
 

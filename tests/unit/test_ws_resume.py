@@ -4,13 +4,15 @@ import asyncio
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.codes import CloseCode, Lost
 from shared.position import Position
 from shared.publication import Publication
 from tests.unit.test_ws_feed import chain
+from ws_service import resume
 from ws_service.connection import Batch
 from ws_service.feed import Feed
 from ws_service.groups import Frames
@@ -32,6 +34,7 @@ class World:
         self.feed = Feed("c", self.hub)
         self.epoch = "e1"
         self.heartbeat = None
+        self.failing = False
 
     async def turns(self, most: int = 3) -> None:
         for _ in range(self.data.draw(st.integers(0, most), label="turns")):
@@ -50,6 +53,8 @@ class World:
 
     async def read(self, at: Position | None) -> Page:
         await self.turns()
+        if self.failing and self.data.draw(st.integers(0, 4), label="fails") == 0:
+            raise OSError("Redis is away")
         kept = self.publications[self.trimmed : self.written]
         beyond = [each for each in kept if at is None or each.position > at]
         page = beyond[: self.data.draw(st.integers(1, 3), label="page")]
@@ -89,6 +94,10 @@ class Client:
     def connection(self) -> "Client":
         return self
 
+    @property
+    def wanted(self) -> bool:
+        return self.open
+
     def write(self, messages: Batch) -> None:
         for message in messages:
             frame: dict[str, Any] = msgspec.json.decode(message)
@@ -114,13 +123,18 @@ def at_event(publications: list[Publication], number: int) -> Position:
     return Position("e1", tick, number)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume, "backoff", lambda *_, **__: 0.0)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_catch_up_under_any_timing(data: st.DataObject) -> None:
     asyncio.run(_catch_up(data, trim=False))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_catch_up_while_history_is_trimmed(data: st.DataObject) -> None:
     asyncio.run(_catch_up(data, trim=True))
@@ -148,6 +162,7 @@ async def _catch_up(data: st.DataObject, *, trim: bool) -> None:
         assert trim
         client.reset(Lost.EXPIRED, start.position)
     first = client.position.event + 1
+    world.failing = True
     await catch_up(
         world.feed, world, world.hub, shape=Frames(), member=client, start=start,  # type: ignore[arg-type]
     )  # fmt: skip

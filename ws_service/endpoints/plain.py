@@ -19,6 +19,7 @@ from ws_service.groups import Plain
 from ws_service.limits import MessageRate
 from ws_service.node import Node
 from ws_service.resume import Past, catch_up, locate_patiently
+from ws_service.tasks import end
 
 _PARAMETERS: Final = frozenset({"format", "ops", "since", "ticket"})
 _log = logger("plain")
@@ -97,6 +98,11 @@ class Listener:
         self._node = node
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def wanted(self) -> bool:
+        """Whether events may still be delivered."""
+        return self.connection.open
+
     def reset(self, reason: Lost, position: Position) -> None:
         """A plain client cannot be told: it is closed, and comes back without `since`."""
         self.connection.close(CloseCode.HISTORY_GONE, f"history is gone ({reason}); reconnect without since")
@@ -120,8 +126,7 @@ class Listener:
                     self.connection.close(CloseCode.LIMIT, "too many messages")
         finally:
             if self._task is not None:
-                self._task.cancel()
-                await asyncio.wait([self._task])
+                await end(self._task)
             self._node.leave(self, self.connection.close_code)
 
     async def _follow(self, request: Request) -> None:

@@ -59,7 +59,7 @@ def _without_subprotocol() -> Response:
 class Subscription:
     """One subscription of one connection."""
 
-    __slots__ = ("channel", "connection", "feed", "sub", "task")
+    __slots__ = ("channel", "connection", "ended", "feed", "sub", "task")
 
     def __init__(self, connection: AsgiConnection, request: Subscribe, feed: Feed) -> None:
         self.connection = connection
@@ -67,6 +67,12 @@ class Subscription:
         self.channel = request.channel
         self.feed = feed
         self.task: asyncio.Task[None] | None = None
+        self.ended = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether events may still be delivered. A cancelled task may run on for a while: see ws_service/tasks.py."""
+        return not self.ended and self.connection.open
 
     def reset(self, reason: Lost, position: Position) -> None:
         """Tell the client that history is broken."""
@@ -142,6 +148,8 @@ class Conversation:
             async with asyncio.timeout(_SUBSCRIBE_SECONDS):
                 start = await locate_patiently(feed, node.broker, node.history, past)
                 declared = await node.broker.is_declared(request.channel)
+            if not subscription.wanted:
+                return
             if past.wanted:
                 node.metrics.resumes.labels("recovered" if start.recovered else str(start.reason)).inc()
             self.connection.write(
@@ -161,9 +169,9 @@ class Conversation:
             await catch_up(feed, node.history, node.hub, shape=Frames(), member=subscription, start=start)
             subscription.task = None
         except TimeoutError:
-            self._fail(
-                request, ErrorCode.UNAVAILABLE, "this node cannot follow the channel now", "try again in a moment"
-            )
+            if subscription.wanted:
+                why = "this node cannot follow the channel now"
+                self._fail(request, ErrorCode.UNAVAILABLE, why, "try again in a moment")
         except Exception:
             _log.exception("subscribe failed", channel=request.channel)
             self.connection.close(CloseCode.INTERNAL, "internal error; reconnect and resume")
@@ -176,6 +184,7 @@ class Conversation:
 
     def _end(self, sub: str) -> None:
         subscription = self._subscriptions.pop(sub)
+        subscription.ended = True
         if subscription.task is not None:
             subscription.task.cancel()
         self._node.hub.detach(subscription.channel, Frames(), subscription)
