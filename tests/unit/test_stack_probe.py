@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from notifiws.stack.ports import free_port, is_free, listen
+from notifiws.stack.ports import free_port, is_free
 from notifiws.stack.probe import http_alive, http_get, readyz
+from shared.listen import listen
 
 
 @contextlib.asynccontextmanager
@@ -75,7 +76,7 @@ async def test_readyz_where_nobody_listens() -> None:
 def test_a_port_that_is_taken_is_not_free() -> None:
     port = free_port()
     assert is_free(port)
-    with listen(port) as taken:
+    with listen("127.0.0.1", port) as taken:
         assert not is_free(port)
         assert free_port(preferred=port) != port
         assert taken.getsockname()[1] == port
