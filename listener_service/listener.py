@@ -23,6 +23,7 @@ from shared.backoff import backoff
 from shared.codes import Unready
 from shared.logs import logger
 from shared.readiness import Readiness
+from shared.tasks import end
 
 log = logger("listener")
 
@@ -71,12 +72,13 @@ class Listener:
         async with asyncio.TaskGroup() as tasks:
             # They end only by cancellation; should one die of a mistake, the whole listener does, and says so.
             beside = [tasks.create_task(self._heartbeat.run())]
-            await self._until_pooler_is_ruled_out()
-            beside.append(tasks.create_task(self._doorbell.run()))
-            beside.append(tasks.create_task(self._until_started()))
-            await self._serve_terms()
-            for task in beside:
-                task.cancel()
+            try:
+                await self._until_pooler_is_ruled_out()
+                beside.append(tasks.create_task(self._doorbell.run()))
+                beside.append(tasks.create_task(self._until_started()))
+                await self._serve_terms()
+            finally:
+                await end(*beside)
         await self._publisher.close()
 
     async def _until_pooler_is_ruled_out(self) -> None:
@@ -153,9 +155,10 @@ class Listener:
                     tasks.create_task(declarations.follow(self._url, self._doorbell, self._heartbeat)),
                     tasks.create_task(retention.rotate(self._url, self._retention, self._metrics)),
                 ]
-                await relay.lead()
-                for task in beside:
-                    task.cancel()
+                try:
+                    await relay.lead()
+                finally:
+                    await end(*beside)
             await leader.leave(session)
             log.info("leadership left", tick=relay.completed)
         except BaseExceptionGroup as group:

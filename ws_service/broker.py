@@ -21,12 +21,12 @@ from shared.logs import logger
 from shared.position import Position
 from shared.publication import BadPublication, Publication
 from shared.readiness import Readiness
+from shared.tasks import end
 from ws_service.feed import Feed, Sink
 from ws_service.history import History
 from ws_service.metrics import NodeMetrics
 from ws_service.pubsub import PubSub, Topic
 from ws_service.redis_link import REDIS_ERRORS
-from ws_service.tasks import end
 
 # A channel that its last subscriber left is followed a little longer: a page reload comes right back.
 LINGER_SECONDS: Final = 10.0

@@ -14,6 +14,7 @@ from shared.logs import logger
 from shared.readiness import Readiness
 from shared.redis_url import check_redis_url
 from shared.settings import Settings, SettingsError
+from shared.tasks import end
 from ws_service.broker import Broker
 from ws_service.connection import Connection
 from ws_service.frames import PING_SECONDS
@@ -24,7 +25,6 @@ from ws_service.limits import Admission, Limits
 from ws_service.metrics import NodeMetrics
 from ws_service.pubsub import PubSub
 from ws_service.redis_link import commands
-from ws_service.tasks import end
 
 # Commands of all clients that resume or page; each holds a page of about a megabyte.
 _COMMAND_CONNECTIONS = 16

@@ -16,9 +16,9 @@ from shared.backoff import backoff
 from shared.codes import Unready
 from shared.logs import logger
 from shared.readiness import Readiness
+from shared.tasks import until_one_ends
 from ws_service.metrics import NodeMetrics
 from ws_service.redis_link import REDIS_ERRORS, lone_connection
-from ws_service.tasks import until_one_ends
 
 PROBE_SECONDS: Final = 2.0
 _FIRST_PROBE_SECONDS: Final = 0.1  # until a new connection is heard through

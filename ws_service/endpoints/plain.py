@@ -13,13 +13,13 @@ from shared.codes import CloseCode, Lost
 from shared.event import OPS
 from shared.logs import logger
 from shared.position import BadPosition, Position
+from shared.tasks import end
 from ws_service.connection import AsgiConnection
 from ws_service.endpoints.sockets import admitted, messages
 from ws_service.groups import Plain
 from ws_service.limits import MessageRate
 from ws_service.node import Node
 from ws_service.resume import Past, catch_up, locate_patiently
-from ws_service.tasks import end
 
 _PARAMETERS: Final = frozenset({"format", "ops", "since", "ticket"})
 _log = logger("plain")

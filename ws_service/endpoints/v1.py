@@ -71,7 +71,7 @@ class Subscription:
 
     @property
     def wanted(self) -> bool:
-        """Whether events may still be delivered. A cancelled task may run on for a while: see ws_service/tasks.py."""
+        """Whether events may still be delivered. A cancelled task may run on for a while: see shared/tasks.py."""
         return not self.ended and self.connection.open
 
     def reset(self, reason: Lost, position: Position) -> None:

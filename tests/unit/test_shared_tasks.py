@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ws_service.tasks import end, until_one_ends
+from shared.tasks import end, until_one_ends
 
 
 async def stubborn(times: int, ended: asyncio.Event) -> None:
