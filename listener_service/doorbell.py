@@ -18,6 +18,7 @@ from shared.backoff import backoff
 from shared.codes import Unready
 from shared.logs import logger
 from shared.readiness import Readiness
+from shared.tasks import end
 
 log = logger("doorbell")
 
@@ -187,11 +188,16 @@ class PostgresDoorbell:
         nonce, heard = secrets.token_hex(8), asyncio.Event()
         self._probe = nonce, heard
         await session.value("probe", nonce, timeout=PROBE_SECONDS)
+        # A connection that ends meanwhile must not be waited for: until it is found out, nobody rings a sleeping relay.
+        waits = [asyncio.create_task(event.wait()) for event in (heard, session.lost)]
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                await heard.wait()
-        except TimeoutError:
-            raise Deaf(f"a NOTIFY of our own was not heard within {PROBE_SECONDS:g} s") from None
+            await asyncio.wait(waits, timeout=PROBE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(*waits)
+        if session.lost.is_set():
+            raise ConnectionError("Postgres closed the connection")
+        if not heard.is_set():
+            raise Deaf(f"a NOTIFY of our own was not heard within {PROBE_SECONDS:g} s")
 
     # Callbacks
 

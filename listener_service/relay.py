@@ -82,10 +82,14 @@ class Relay:
     async def lead(self) -> None:
         """Relay until `stopping`; what is in hand then is finished first. Raises LeadershipLost."""
         await self._replay()
-        empty = 0
+        empty, awake_until = 0, monotonic()
         while not self._stopping.is_set():
             if await self._work():
                 empty = 0
+                awake_until = monotonic() + self._pace.tick
+            elif monotonic() < awake_until:
+                # Somebody was writing just now: look again soon, so that whoever goes on need not ring.
+                await self._doorbell.wait(self._pace.look)
             elif await self._doorbell.fall_asleep():
                 await self._sleep()
                 empty = 0

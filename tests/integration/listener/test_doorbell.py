@@ -12,6 +12,7 @@ from listener_service.metrics import Metrics
 from notifiws.stack.valkey import ValkeyServer
 from shared.codes import Unready
 from shared.readiness import Readiness
+from shared.tasks import end
 from tests.conftest import Database
 from tests.integration.listener.conftest import Ear, ListenerProcess, NewListener, eventually
 
@@ -157,3 +158,31 @@ async def test_it_sleeps_only_when_no_writer_is_at_work(held: bool, pg: asyncpg.
     finally:
         running.cancel()
         await asyncio.wait((running,))
+
+
+async def test_a_connection_that_ends_while_a_probe_is_out_is_noticed_at_once(database: Database) -> None:
+    """Not only when the probe is given up: until then nobody would ring a sleeping relay."""
+    doorbell = PostgresDoorbell(database.url, Readiness(), Metrics())
+    running = asyncio.create_task(doorbell.run())
+    try:
+        await asyncio.wait_for(doorbell.listening.wait(), 10)
+        session, probe = doorbell._session, doorbell._probe
+        assert session is not None
+        async with session.turn() as connection:
+            await connection.execute("unlisten *")
+
+        async def probing() -> bool:
+            return doorbell._probe is not probe
+
+        await eventually(probing)
+        admin = await database.connect(superuser=True)
+        await admin.execute("select pg_terminate_backend($1)", session.connection.get_server_pid())
+        await asyncio.wait_for(session.lost.wait(), 5)
+
+        async def noticed() -> bool:
+            return doorbell._session is not session
+
+        await eventually(noticed, 1)
+        await admin.close()
+    finally:
+        await end(running)
