@@ -12,13 +12,13 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Seconds. `tick`: the least time from one tick to the next in the long run; `burst`: so many ticks may be ahead
-    of it. `look`: the time between looks right after a tick, for as long as `tick`. `poll`: the most time between
-    looks while somebody keeps the relay awake; `fallback`: while asleep, for what does not ring.
+    of it. `look`: from a tick to the first look for more, doubled from look to look; past `tick` the relay tries to
+    sleep. `poll`: the most time between looks while somebody keeps it awake; `fallback`: while it sleeps.
     """
 
     tick: float = 0.010
     burst: int = 200
-    look: float = 0.002
+    look: float = 0.0005
     poll: float = 0.050
     fallback: float = 1.0
 

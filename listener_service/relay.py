@@ -82,20 +82,17 @@ class Relay:
     async def lead(self) -> None:
         """Relay until `stopping`; what is in hand then is finished first. Raises LeadershipLost."""
         await self._replay()
-        empty, awake_until = 0, monotonic()
+        # After a tick, look again after pauses that double: whoever goes on writing need not ring.
+        pause = self._pace.tick
         while not self._stopping.is_set():
             if await self._work():
-                empty = 0
-                awake_until = monotonic() + self._pace.tick
-            elif monotonic() < awake_until:
-                # Somebody was writing just now: look again soon, so that whoever goes on need not ring.
-                await self._doorbell.wait(self._pace.look)
-            elif await self._doorbell.fall_asleep():
+                pause = self._pace.look
+                continue
+            if pause >= self._pace.tick and await self._doorbell.fall_asleep():
                 await self._sleep()
-                empty = 0
-            else:
-                await self._doorbell.wait(min(self._pace.tick * 2**empty, self._pace.poll))
-                empty = min(empty + 1, 10)
+                continue
+            await self._doorbell.wait(min(pause, self._pace.poll))
+            pause *= 2
         await self._write_adopted()  # the next leader cuts them
 
     async def _sleep(self) -> None:
