@@ -12,13 +12,14 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Seconds. `tick`: the least time from one tick to the next in the long run; `burst`: so many ticks may be ahead
-    of it. `look`: from a tick to the first look for more, doubled from look to look; past `tick` the relay tries to
-    sleep. `poll`: the most time between looks while somebody keeps it awake; `fallback`: while it sleeps.
+    of it. `look`: from a tick to the first look for more, doubled from look to look; once that is `doze` the relay
+    tries to sleep. `poll`: the most time between looks while somebody keeps it awake; `fallback`: while it sleeps.
     """
 
     tick: float = 0.010
     burst: int = 200
     look: float = 0.0005
+    doze: float = 0.002
     poll: float = 0.050
     fallback: float = 1.0
 

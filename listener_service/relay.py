@@ -83,12 +83,12 @@ class Relay:
         """Relay until `stopping`; what is in hand then is finished first. Raises LeadershipLost."""
         await self._replay()
         # After a tick, look again after pauses that double: whoever goes on writing need not ring.
-        pause = self._pace.tick
+        pause = self._pace.doze
         while not self._stopping.is_set():
             if await self._work():
                 pause = self._pace.look
                 continue
-            if pause >= self._pace.tick and await self._doorbell.fall_asleep():
+            if pause >= self._pace.doze and await self._doorbell.fall_asleep():
                 await self._sleep()
                 continue
             await self._doorbell.wait(min(pause, self._pace.poll))
