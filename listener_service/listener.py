@@ -15,7 +15,7 @@ from listener_service.heartbeat import Heartbeat
 from listener_service.log import PostgresLog
 from listener_service.metrics import Metrics
 from listener_service.pace import PACE, Pace
-from listener_service.ports import LeadershipLost
+from listener_service.ports import LeadershipLost, Overtaken
 from listener_service.publisher import RedisPublisher
 from listener_service.relay import Relay
 from listener_service.session import FAILURES, Session, explain, open_session, refuse_pooler
@@ -166,8 +166,11 @@ class Listener:
             lost, other = group.split(LeadershipLost)
             if other is not None or lost is None:
                 raise
-            log.warning("leadership lost", reason=str(lost.exceptions[0]), tick=relay.completed)
-            raise LeadershipLost(str(lost.exceptions[0])) from group
+            reason = str(lost.exceptions[0])
+            log.warning("leadership lost", reason=reason, tick=relay.completed)
+            if lost.subgroup(Overtaken):
+                await epoch.overtaken(adapter, reason)
+            raise LeadershipLost(reason) from group
         finally:
             self._leads = False
             self._metrics.leader.set(0)

@@ -18,7 +18,7 @@ class LeadershipLost(Exception):
 
 
 class Overtaken(LeadershipLost):
-    """A stream holds a later tick than ours: another leader has published since we cut."""
+    """Redis holds a later tick than ours: another leader has published since, or the log is an earlier one."""
 
 
 class RedisAway(Exception):

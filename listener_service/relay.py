@@ -15,7 +15,7 @@ from listener_service.cut import Batch
 from listener_service.heads import Found, Heads
 from listener_service.metrics import Metrics
 from listener_service.pace import PACE, Budget, Pace
-from listener_service.ports import Cut, Doorbell, Log, Mark, Publisher, RedisAway, Tick
+from listener_service.ports import Cut, Doorbell, Log, Mark, Overtaken, Publisher, RedisAway, Tick
 from shared.backoff import backoff
 from shared.codes import Unready
 from shared.event import LogRow
@@ -111,6 +111,9 @@ class Relay:
         marked = await self._begin()
         if marked is not None and marked.floor:
             self._heads.distrust(marked.floor)
+        newest = 0 if last is None else last.number
+        if marked is not None and marked.tick > newest:
+            raise Overtaken(f"tick {marked.tick} was published, and the log ends with tick {newest}")
         if last is None or self._stopping.is_set():
             return
         # Only a marked tick is followed by another, so a mark before the last but one is a lost one.

@@ -16,7 +16,9 @@ class BadPosition(ValueError):
     """A text that is no position. Clients get `bad_position`."""
 
     def __init__(self, text: object) -> None:
-        super().__init__(f"{str(text)[:80]!r} is not a position; send one that a frame of this server carried")
+        # Only a string is repeated: the text of a deeply nested value is itself deeply recursive.
+        what = repr(text[:80]) if isinstance(text, str) else f"a {type(text).__name__}"
+        super().__init__(f"{what} is not a position; send one that a frame of this server carried")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class FakePublisher:
     async def mark(self, mark: Mark) -> None:
         """See Publisher."""
         await self._reach("mark")
-        if self.redis.mark is None or self.redis.mark.tick <= mark.tick:
+        if self.redis.mark is None or (self.redis.mark.tick, self.redis.mark.floor) < (mark.tick, mark.floor):
             self.redis.mark = mark
         await self._reach("marked")
 

@@ -94,3 +94,7 @@ async def test_marks(subject: tuple[Publisher, Entries]) -> None:
     assert await publisher.marked() == Mark(8, 3) == await publisher.begin()
     await publisher.mark(Mark(7, 0))
     assert await publisher.marked() == Mark(8, 3), "a deposed leader's late mark"
+    await publisher.mark(Mark(8, 0))
+    assert await publisher.marked() == Mark(8, 3), "a late mark of the same tick, by one who did not know of the loss"
+    await publisher.mark(Mark(8, 5))
+    assert await publisher.marked() == Mark(8, 5)
