@@ -32,6 +32,19 @@ begin
 end
 $$;
 
+-- What the generated SQL's own names begin with where they stand beside the table's columns: none of those begins so. A
+-- table has at most 1600 columns, so one of these is free.
+create or replace function notifiws.free_prefix(target regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select prefix
+    from (select k, 'notifiws#' || case when k > 0 then k || '#' else '' end as prefix from generate_series(0, 1601) k) p
+    where not exists (select from unnest(notifiws.column_names(target)) c where starts_with(c, prefix))
+    order by k
+    limit 1
+$$;
+
 -- The primary key's columns in key order, null without an immediate one. Their names are not read by snapshot either.
 create or replace function notifiws.key_columns(target regclass) returns text[]
 language sql stable
@@ -152,7 +165,7 @@ begin
         into diff, row_old
         from unnest(names) with ordinality as u (c, place);
         -- part 1 is the delete of a changed key, part 2 the update or insert
-        events := format($sql$
+        events := format(replace($sql$
             select case when part = 1 then 'delete' when key_changed then 'insert' else 'update' end as op,
                    case when part = 1 then key_old else key_new end as key,
                    case when part = 2 then new end as new,
@@ -170,7 +183,7 @@ begin
                     offset 0
                 ) pairs
             ) parts
-            order by place, part$sql$,
+            order by place, part$sql$, 'notifiws#', notifiws.free_prefix(target)),
             key_new, key_old, key_changed, key_changed, coalesce(row_old, ''''''), key_changed, coalesce(diff, ''''''), row_new);
     end case;
     return notifiws.log_sql(target, channel, events);

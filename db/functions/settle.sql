@@ -84,13 +84,13 @@ begin
            string_agg(format('record_image_ne(row(n.%I), row(c.%I))', c, c), ' or ')
     into row_written, diff, wrote
     from unnest(names) with ordinality as u (c, place);
-    written := format($sql$
+    written := format(replace($sql$
         select case when c.ctid is null then 'delete' else 'update' end as op, %s as key, case when c.ctid is not null then %s end as new,
                case when c.ctid is null then %s else %s end as old
         from (select *, row_number() over (partition by %s order by "notifiws#" desc) as "notifiws#last"
               from (select row_number() over () as "notifiws#", n.* from notifiws_new n) n) n
         left join only %s c on %s
-        where "notifiws#last" = 1 and (c.ctid is null or %s)$sql$,
+        where "notifiws#last" = 1 and (c.ctid is null or %s)$sql$, 'notifiws#', notifiws.free_prefix(target)),
         key_written, row_now, row_written, diff, columns, target, notifiws.same_key_sql('n', 'c', target), coalesce(wrote, 'false'));
     gone := format($sql$
         select 'insert' as op, %s as key, %s as new, null::text as old

@@ -18,6 +18,7 @@ CHANGES = {
     "move schema": ("create schema s; alter table t set schema s", "5, 5, 'a'", "v = 2"),
     "another key": ("alter table t drop constraint t_pkey, add primary key (v)", "5, 5, 'a'", "nombre = 'x'"),
     "no key": ("alter table t drop constraint t_pkey", "5, 5, 'a'", "v = 2"),
+    "name of ours": ('alter table t rename v to "notifiws#"', "5, 5, 'a'", '"notifiws#" = 2'),
     "hostile name": ('alter table t rename v to "new"', "5, 5, 'a'", '"new" = 2'),
 }
 

@@ -141,3 +141,33 @@ async def test_adopted_payloads_are_verbatim_json_or_not(log: Log) -> None:
     assert [row["payload"] for row in rows] == payloads
     assert [row["is_json"] for row in rows] == [True, False, False, False, False, True, True, False, False, False]
     assert {row["op"] for row in rows} == {"notify"}
+
+
+async def test_a_tables_column_may_have_any_name_of_the_generated_sql(log: Log) -> None:
+    names = ['"notifiws#"', '"notifiws#new"', '"notifiws#last"', '"notifiws#1#"', "n", "o", "c", "e", "place", "part"]
+    names += [
+        '"new"',
+        '"old"',
+        "old_row",
+        "old_diff",
+        "key_new",
+        "key_old",
+        "key_changed",
+        "watch_id",
+        "target",
+        "settle",
+    ]
+    await log.pg.execute(f"""
+        create table t (id int primary key, {", ".join(f"{name} int" for name in names)});
+        select notifiws.watch('t', 'all'), notifiws.watch('t', 'some', columns => array['notifiws#', 'n']);
+        create function again() returns trigger language plpgsql as $$ begin
+            update t set "notifiws#" = 9 where id = new.id; return null; end $$;
+        insert into t (id) values (1), (2);
+        update t set "notifiws#" = 1, "notifiws#new" = 2; update t set id = id + 10;
+        create trigger again after update on t for each row when (new.n = 1 and old.n is null) execute function again();
+        update t set n = 1 where id = 11;
+    """)
+    events = [e for e in await log.events() if e["channel"] == "some"]
+    assert {name: events[2][name] for name in ("op", "old")} == {"op": "update", "old": {"id": 1, "notifiws#": None}}
+    assert events[-1]["new"] == {"id": 11, "notifiws#": 9, "n": 1}
+    assert not await log.pg.fetchval("select count(*) from notifiws.incident")
