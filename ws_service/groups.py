@@ -4,15 +4,19 @@ A group's shape says what a publication looks like to its members: the `events` 
 endpoint's one message an event. Filters become further shapes.
 """
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from shared.codes import Lost
+from shared.codes import CloseCode, Lost
+from shared.logs import logger
 from shared.position import Position
 from shared.publication import Publication
 from ws_service import frames
 from ws_service.connection import Connection
+
+_log = logger("groups")
 
 
 class Shape(Protocol):
@@ -99,6 +103,12 @@ class Group:
             return 0, 0
         batch = tuple(self._pending)
         self._pending.clear()
-        for member in self.members:
-            member.connection.write(batch)
+        for member in tuple(self.members):
+            try:
+                member.connection.write(batch)
+            except Exception:
+                # Never a silent gap: not for this client, which comes back and resumes, nor for those behind it.
+                _log.exception("cannot write to a connection")
+                with contextlib.suppress(Exception):
+                    member.connection.close(CloseCode.INTERNAL, "internal error; reconnect and resume")
         return len(batch), sum(map(len, batch))

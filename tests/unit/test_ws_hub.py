@@ -157,3 +157,21 @@ def test_messages_that_cannot_be_built_close_and_never_gap() -> None:
     turn.end()
     assert a.closed == CloseCode.INTERNAL
     assert b.writes == [(one.frame,)]
+
+
+def test_a_connection_that_fails_is_closed_and_costs_nobody_a_message() -> None:
+    class Failing(Recorder):
+        def write(self, messages: Batch) -> None:
+            raise RuntimeError("boom")
+
+    turn, failing, b, c = Turn(), Failing(), Recorder(), Recorder()
+    turn.hub.attach("c", Frames(), failing)
+    turn.hub.attach("c", Frames(), b)
+    turn.hub.attach("c", Plain("event"), c)
+    (one,) = chain([1])
+    turn.hub.publish("c", one, ORIGIN)
+    turn.end()
+    assert failing.closed == CloseCode.INTERNAL
+    assert b.closed is None
+    assert b.writes == [(one.frame,)]
+    assert len(c.writes) == 1
