@@ -116,9 +116,13 @@ class Publication:
         self._frame_at = self._index_at + count * _RECORD.size
         if magic != MAGIC or self._frame_at >= len(data):
             raise BadPublication("not a publication of this format")
-        epoch = data[_HEAD.size : at].decode("ascii")
+        try:
+            epoch = data[_HEAD.size : at].decode("ascii")
+            channel = data[at : self._index_at].decode("ascii")
+        except UnicodeDecodeError as error:
+            raise BadPublication("an epoch or a channel that is not ASCII") from error
         self.data: Final = data
-        self.channel: Final = data[at : self._index_at].decode("ascii")
+        self.channel: Final = channel
         self.position: Final = Position(epoch, tick, event)
         self.prev: Final = Position(epoch, prev_tick, prev_event)
         self.cut_us: Final[int] = cut_us

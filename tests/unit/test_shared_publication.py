@@ -108,5 +108,13 @@ def test_bytes_that_are_cut_short_are_refused() -> None:
             Publication(data[:length])
 
 
+@pytest.mark.parametrize("text", [b"e1sales", b"sales"])
+def test_names_that_are_not_ascii_are_refused(text: bytes) -> None:
+    data = publication(event(3)).data
+    assert text in data
+    with pytest.raises(BadPublication, match="ASCII"):
+        Publication(data.replace(text, b"\xff" + text[1:], 1))
+
+
 def test_a_frame_without_a_former_position() -> None:
     assert json.loads(frame("sales", None, PREV, []))["prev"] is None
