@@ -29,6 +29,15 @@ class SchemaMissing(SchemaError):
     fix = "run `notifiws migrate` as the database's owner"
 
 
+class SchemaForeign(SchemaError):
+    """Somebody else owns the schema, or something in it: touching it could run that role's code as ours."""
+
+    fix = (
+        "connect as the role that owns it; if nobody you trust made it, look at what is in it, "
+        "`drop schema notifiws cascade`, then run `notifiws migrate`"
+    )
+
+
 class SchemaTooNew(SchemaError):
     """A newer release migrated the schema and says that this one can no longer run on it."""
 
@@ -58,15 +67,21 @@ class MigrationResult:
 
 
 async def _versions(conn: asyncpg.Connection) -> tuple[int, int]:
-    """(schema_version, compatible_from), zeros without a schema."""
-    if not await conn.fetchval(loader.query("schema_exists")):
+    """(schema_version, compatible_from), zeros without a schema. Raises SchemaForeign before it touches anything.
+
+    In this order, a schema that somebody makes meanwhile is not read, and a migration's `create schema` fails on it.
+    """
+    there = await conn.fetchval(loader.query("schema_exists"))
+    if stranger := await conn.fetchval(loader.query("strangers")):
+        raise SchemaForeign(f"schema notifiws is not ours: {stranger}")
+    if not there:
         return 0, 0
     row = await conn.fetchrow(loader.query("schema_versions"))
     return (row["schema_version"], row["compatible_from"]) if row else (0, 0)
 
 
 async def check_schema(conn: asyncpg.Connection) -> None:
-    """Raise SchemaMissing or SchemaTooNew unless this release can run on the database's schema.
+    """Raise SchemaMissing, SchemaForeign or SchemaTooNew unless this release can run on the database's schema.
 
     A merely newer schema is fine while its `compatible_from` allows this release.
     """
@@ -86,8 +101,8 @@ async def migrate(conn: asyncpg.Connection, *, lock_timeout: float = 0.5, patien
     """Apply what is missing and make functions and views anew. Idempotent.
 
     `lock_timeout` (seconds) bounds each wait for a lock, so that writers never queue behind a migration for longer; a
-    wait that ran out is tried again until `patience` seconds are over, then MigrationBlocked. Raises SchemaTooNew,
-    MigrationForbidden, and asyncpg's errors.
+    wait that ran out is tried again until `patience` seconds are over, then MigrationBlocked. Raises SchemaForeign,
+    SchemaTooNew, MigrationForbidden, and asyncpg's errors.
     """
     deadline = asyncio.get_running_loop().time() + patience
     while True:

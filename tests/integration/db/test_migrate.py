@@ -9,6 +9,7 @@ import pytest
 from db import loader
 from db.migrate import (
     MigrationBlocked,
+    SchemaForeign,
     SchemaMissing,
     SchemaTooNew,
     check_schema,
@@ -118,3 +119,50 @@ async def test_others_may_do_nothing_but_emit_with_its_role(log: Log) -> None:
           and has_table_privilege(r.oid, c.oid, 'select, insert, update, delete, truncate')"""
     )
     assert tables == []
+
+
+TRAP = """
+    create function public.trap() returns trigger language plpgsql as
+        $$ begin execute 'create table public.trapped ()'; return new; end $$;
+    create trigger trap before update on notifiws.meta for each row execute function public.trap();
+    update notifiws.meta set functions_digest = 'another'; drop table public.trapped;
+"""
+
+
+@pytest.mark.parametrize("superuser", [False, True])
+async def test_a_schema_that_another_role_made_is_not_touched(blank: Database, superuser: bool) -> None:
+    admin = await blank.connect(superuser=True)
+    await admin.execute("grant create on schema public to writer")
+    await admin.execute(f"grant create on database {blank.name} to writer; set role writer; create schema notifiws")
+    owner = await blank.connect(superuser=superuser)
+    for call in (migrate, check_schema):
+        with pytest.raises(SchemaForeign, match="schema notifiws belongs to role writer"):
+            await call(owner)
+    await admin.execute("drop schema notifiws")
+    for step in loader.migrations():
+        await admin.execute(step.sql.replace("from pg_control_system()", "from (select 1 as system_identifier) s"))
+    await admin.execute(TRAP)
+    for call in (migrate, check_schema):
+        with pytest.raises(SchemaForeign, match=r"schema notifiws belongs to role writer \(not the only one"):
+            await call(owner)
+    assert await owner.fetchval("select to_regclass('public.trapped')") is None
+    await admin.execute("reset role; drop schema notifiws cascade")
+    await migrate(owner)
+    await check_schema(owner)
+
+
+async def test_what_others_put_into_the_schema_is_named(log: Log) -> None:
+    admin = await log.database.connect(superuser=True)
+    await admin.execute("create view notifiws.mine as select 1 as a; alter view notifiws.mine owner to writer")
+    for call in (migrate, check_schema):
+        with pytest.raises(SchemaForeign, match="view mine belongs to role writer"):
+            await call(log.pg)
+
+
+async def test_superusers_and_members_of_the_owner_are_trusted(log: Log) -> None:
+    """Whoever may act as the owner anyway gains nothing: a watch that such a role made stops nothing."""
+    admin = await log.database.connect(superuser=True)
+    await admin.execute("create table t (id int primary key); select notifiws.watch('t', 'a')")
+    await check_schema(admin)
+    await migrate(log.pg)
+    await check_schema(log.pg)
