@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         description="the Redis or Valkey between listener and nodes",
     )
     reader_database_url: SecretStr | None = Field(
-        None, description="nodes: answers positions older than the Redis window, and snapshots"
+        None, description="nodes: positions older than the Redis window, and snapshots (not used in this release)"
     )
     namespace: str = Field(
         "notifiws",
