@@ -80,8 +80,8 @@ class Stack:
         self.options = options
         self.directory = options.directory
         self.say = say
-        self.dashboard = "skipped"
         self._no_dashboard = dashboard.missing()
+        self.dashboard = "skipped" if self._no_dashboard else "waiting"
         self._shared = shared
         self._phase = "starting"
         self._dirty = asyncio.Event()
