@@ -1,0 +1,141 @@
+"""Clients that send or ask much and read nothing: the node's memory stays bounded, and they are cut off."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from notifiws.stack.valkey import ValkeyServer
+from tests.nodes import RunningNode, running_node
+from tests.publishing import Publisher
+
+_UPGRADE = (
+    b"GET /ws/sales HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+_PING = b"\x89\xfd\0\0\0\0" + b"x" * 125
+
+
+@pytest.fixture
+async def publisher(valkey: ValkeyServer) -> AsyncIterator[Publisher]:
+    async with Redis.from_url(valkey.url) as client:
+        publisher = Publisher(client)
+        await publisher.begin("sales")
+        yield publisher
+
+
+@pytest.fixture
+async def node(valkey: ValkeyServer, publisher: Publisher) -> AsyncIterator[RunningNode]:
+    async with running_node(valkey.url) as node:
+        yield node
+
+
+async def small_socket(node: RunningNode) -> socket.socket:
+    """Connected, and the kernel takes little of what is not read."""
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(small, ("127.0.0.1", node.port))
+    return small
+
+
+def buffered(node: RunningNode) -> int:
+    """Bytes that wait in the transports of all connections."""
+    return sum(
+        connection.transport.get_write_buffer_size()  # type: ignore[union-attr]
+        for connection in node.server.server_state.connections
+    )
+
+
+async def test_pings_without_reading_are_bounded_and_end(node: RunningNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ws_service.protocol.uvicorn._GRACE_SECONDS", 0.3)
+    loop = asyncio.get_running_loop()
+    sock = await small_socket(node)
+    with sock:
+        await loop.sock_sendall(sock, _UPGRADE)
+        await node.until(lambda: node.node.clients)
+        most = 0
+        with pytest.raises((ConnectionError, TimeoutError)):
+            async with asyncio.timeout(10):
+                for _ in range(600):  # 20 MB
+                    async with asyncio.timeout(3):
+                        await loop.sock_sendall(sock, _PING * 256)
+                    most = max(most, buffered(node))
+        assert most < 500_000
+    await node.until(lambda: not node.node.clients and not node.server.server_state.connections, 5)
+
+
+async def test_answers_to_pings_wait_for_the_reader(node: RunningNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many a client may send: who does not read gets the last answer alone, later."""
+    monkeypatch.setattr("ws_service.protocol.uvicorn._CONTROL_FRAMES_PER_SECOND", 1e9)
+    loop = asyncio.get_running_loop()
+    sock = await small_socket(node)
+    with sock:
+        await loop.sock_sendall(sock, _UPGRADE)
+        await node.until(lambda: node.node.clients)
+        for _ in range(300):  # 10 MB
+            await loop.sock_sendall(sock, _PING * 256)
+            assert buffered(node) < 500_000
+        await loop.sock_sendall(sock, b"\x89\x84\0\0\0\0last")
+        received = bytearray()
+        async with asyncio.timeout(10):
+            while not received.endswith(b"\x8a\x04last"):
+                received += await loop.sock_recv(sock, 65_536)
+        assert len(received) < 10_000_000
+
+
+@pytest.mark.parametrize("frames", [_PING, b"\x8a\x80\0\0\0\0", b"\x00\x80\0\0\0\0"])
+async def test_a_flood_of_control_frames_is_told_4429(
+    node: RunningNode, frames: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ws_service.protocol.uvicorn._GRACE_SECONDS", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+    writer.write(_UPGRADE)
+    await reader.readuntil(b"\r\n\r\n")
+    if frames[0] == 0:
+        writer.write(b"\x01\x80\0\0\0\0")
+    writer.write(frames * 1000)
+    received = bytearray()
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            while chunk := await reader.read(65_536):
+                received += chunk
+    assert b"\x11\x4dtoo many control frames" in received
+    writer.close()
+
+
+@pytest.mark.parametrize("close", [True, False])
+async def test_who_leaves_without_reading_is_not_kept(
+    node: RunningNode, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, close: bool
+) -> None:
+    """A close frame, or an end of the stream, behind which the peer takes nothing any more."""
+    monkeypatch.setattr("ws_service.protocol.uvicorn._GRACE_SECONDS", 0.3)
+    loop = asyncio.get_running_loop()
+    sock = await small_socket(node)
+    with sock:
+        await loop.sock_sendall(sock, _UPGRADE)
+        await node.until(lambda: node.node.hub._channels)
+        for _ in range(40):
+            await publisher.publish("sales", pad=100_000)
+        await node.until(lambda: buffered(node) > 50_000)
+        if close:
+            await loop.sock_sendall(sock, b"\x88\x80\0\0\0\0")
+        else:
+            sock.shutdown(socket.SHUT_WR)
+        await node.until(lambda: not node.server.server_state.connections, 5)
+
+
+async def test_a_busy_client_with_its_own_pings_stays(node: RunningNode) -> None:
+    async with connect(node.ws + "/ws/sales", compression=None) as client:
+        for _ in range(300):
+            async with asyncio.timeout(5):
+                await (await client.ping())
+        assert node.node.clients
+        with pytest.raises(ConnectionClosed):
+            await client.close()
+            await client.recv()
