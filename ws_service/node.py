@@ -49,11 +49,19 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def trusted_networks(entries: Iterable[str]) -> list[Network]:
     """The networks whose forwarded headers count. Raises SettingsError."""
     try:
-        return [ipaddress.ip_network(entry, strict=False) for entry in entries]
+        return [_unmapped(ipaddress.ip_network(entry, strict=False)) for entry in entries]
     except ValueError as error:
         raise SettingsError(
             f"NOTIFIWS_TRUSTED_PROXIES: {error}; allowed: addresses or networks such as 10.0.0.0/8, separated by commas"
         ) from None
+
+
+def _unmapped(network: Network) -> Network:
+    """IPv4 inside IPv6 as IPv4, as addresses of peers are read."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96), strict=False)
 
 
 def _log_change(code: Unready, message: str | None) -> None:

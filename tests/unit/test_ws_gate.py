@@ -94,11 +94,41 @@ def test_host(host: str | None, allowed: bool) -> None:
         ("10.0.0.3, 10.0.0.2", ("10.0.0.0/8",), "10.0.0.3"),
         ("1.2.3.4", ("192.168.0.0/16",), "10.0.0.1"),
         ("", ("10.0.0.1",), "10.0.0.1"),
-        ("garbage", ("10.0.0.1",), "garbage"),
+        ("garbage", ("10.0.0.1",), "10.0.0.1"),
+        ("1.2.3.4, garbage", ("10.0.0.1",), "10.0.0.1"),
+        ("garbage, 10.0.0.2", ("10.0.0.0/8",), "10.0.0.2"),
+        ("203.0.113.7:5123", ("10.0.0.0/8",), "203.0.113.7"),
+        ("203.0.113.7, 10.0.0.2:80", ("10.0.0.0/8",), "203.0.113.7"),
+        ("203.0.113.7, ::ffff:10.0.0.2", ("10.0.0.0/8",), "203.0.113.7"),
+        ("::ffff:203.0.113.7", ("10.0.0.0/8",), "203.0.113.7"),
+        ("2001:db8:1:2:3::4", ("10.0.0.0/8",), "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2:3::5]", ("10.0.0.0/8",), "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2:3::6]:443", ("10.0.0.0/8",), "2001:db8:1:2::/64"),
+        ("1.2.3.4, fd00::7%eth0", ("10.0.0.0/8", "fd00::/8"), "1.2.3.4"),
+        ("[1.2.3.4", ("10.0.0.0/8",), "10.0.0.1"),
     ],
 )
 def test_client_address(forwarded: str, trusted: tuple[str, ...], address: str) -> None:
     assert client_address("10.0.0.1", Headers({"x-forwarded-for": forwarded}), trusted_networks(trusted)) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "address"),
+    [
+        ("::ffff:10.1.1.1", ("10.0.0.0/8",), "1.2.3.4"),
+        ("::ffff:10.1.1.1", (), "10.1.1.1"),
+        ("::ffff:10.1.1.1", ("::ffff:10.0.0.0/104",), "1.2.3.4"),
+        ("10.1.1.1", ("::ffff:10.1.1.1",), "1.2.3.4"),
+        ("fe80::1%eth0", (), "fe80::/64"),
+        ("2001:db8:1:2:3::4", (), "2001:db8:1:2::/64"),
+        ("fd00::1", ("fd00::/8",), "1.2.3.4"),
+        (None, ("10.0.0.0/8",), "unknown"),
+        ("", (), "unknown"),
+        ("a socket's path", ("10.0.0.0/8",), "a socket's path"),
+    ],
+)
+def test_peer_address(host: str | None, trusted: tuple[str, ...], address: str) -> None:
+    assert client_address(host, Headers({"x-forwarded-for": "1.2.3.4"}), trusted_networks(trusted)) == address
 
 
 def test_admission_counts_the_node_and_each_address() -> None:

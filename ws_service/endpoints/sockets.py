@@ -2,8 +2,9 @@
 
 import contextlib
 import ipaddress
+import re
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from starlette.datastructures import Headers
 from starlette.types import Message
@@ -16,21 +17,39 @@ from ws_service.node import Network, Node
 from ws_service.protocol import EXTENSION
 
 _log = logger("sockets")
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_BRACKETS: Final = re.compile(r"\[([^\]]*)\](?::[0-9]{1,5})?").fullmatch
+_PORT: Final = re.compile(r"([0-9.]+):[0-9]{1,5}").fullmatch
 
 
 def client_address(host: str | None, headers: Headers, networks: Sequence[Network]) -> str:
-    """The client's own address: the last one in `X-Forwarded-For` that no trusted proxy has."""
-    forwarded = ",".join(headers.getlist("x-forwarded-for")).split(",")
-    address = host or "unknown"
-    while networks and forwarded:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
+    """Whom a connection counts for: the last address in `X-Forwarded-For` that no trusted proxy has.
+
+    IPv6 counts by its /64, of which one host has every address. An entry that is no address counts as the proxy that
+    wrote it.
+    """
+    address = _parse(host or "")
+    if address is None:
+        return host or "unknown"
+    forwarded = ",".join(headers.getlist("x-forwarded-for")).split(",") if networks else []
+    while forwarded and any(address in network for network in networks):
+        before = _parse(forwarded.pop())
+        if before is None:
             break
-        if not any(parsed in network for network in networks):
-            break
-        address = forwarded.pop().strip() or address
-    return address
+        address = before
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def _parse(text: str) -> _Address | None:
+    """The address in `address`, `address:port`, `[address]` or `[address]:port`; IPv4 inside IPv6 is IPv4."""
+    match = _BRACKETS(text.strip()) or _PORT(text.strip())
+    try:
+        address = ipaddress.ip_address((match[1] if match else text).strip())
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 @contextlib.asynccontextmanager
