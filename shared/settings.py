@@ -27,9 +27,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from shared.urls import scheme_of, well_formed
+
 ENV_FILE: Final = ".env"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_ESCAPED: Final = "; characters such as / ? # @ : in a password are written %2F %3F %23 %40 %3A"
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -148,6 +151,23 @@ class Settings(BaseSettings):
             if re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+?(:(\d+|\*))?", origin) is None:
                 raise ValueError("origins such as https://app.example.com or http://localhost:*, separated by commas")
         return origins
+
+    @field_validator("database_url", "reader_database_url")
+    @classmethod
+    def _database(cls, url: SecretStr | None) -> SecretStr | None:
+        text = url.get_secret_value() if url else ""
+        if url and not (scheme_of(text) in ("postgresql", "postgres") and well_formed(text)):
+            raise ValueError(f"postgresql://user:password@host:port/database{_ESCAPED}")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: SecretStr | None) -> SecretStr | None:
+        # Other schemes, and what is not built yet, are refused by shared.redis_url, which says more.
+        text = url.get_secret_value() if url else ""
+        if scheme_of(text) in ("redis", "rediss", "unix", None) and not well_formed(text):
+            raise ValueError(f"redis://user:password@host:port/db, rediss://… or unix://…{_ESCAPED}")
+        return url
 
     @property
     def on_loopback(self) -> bool:

@@ -3,6 +3,7 @@
 The address is DATABASE_URL (environment or .env), else the database of the stack that runs in the data directory.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -91,10 +92,12 @@ async def _connect(url: str) -> "asyncpg.Connection[Any]":
 
     try:
         return await asyncpg.connect(url, timeout=CONNECT_SECONDS, server_settings={"application_name": "notifiws"})
-    except (ValueError, asyncpg.ClientConfigurationError) as error:
+    except (ValueError, asyncpg.ClientConfigurationError):
+        # Not in the driver's words: they may repeat a piece of the password.
         raise UsageError(
-            f"DATABASE_URL is no Postgres address: {error}", "postgresql://user:password@host:5432/database"
-        ) from error
+            "DATABASE_URL is no Postgres address, or has an option that there is not",
+            "postgresql://user:password@host:5432/database",
+        ) from None
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise PostgresAway(
             f"Postgres at {_where(url)} does not answer: {_say(error)}", "start it, or correct DATABASE_URL"
@@ -124,4 +127,5 @@ def _say(error: BaseException) -> str:
 def _where(url: str) -> str:
     """The address without its password."""
     parts = urlsplit(url)
-    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    host = parts.netloc.rpartition("@")[2] or "localhost"
+    return f"{host if re.search(r':[0-9]+$', host) else f'{host}:5432'}{parts.path}"

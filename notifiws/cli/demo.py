@@ -17,9 +17,12 @@ def demo_sales() -> None:
     import signal
 
     from notifiws.stack import demo
-    from shared.settings import load
+    from shared.settings import SettingsError, load
 
-    url = load().database_url
+    try:
+        url = load().database_url
+    except SettingsError as error:
+        raise UsageError(str(error), "correct the environment or .env") from error
     if url is None:
         raise UsageError("DATABASE_URL is not set", "notifiws up --demo")
 

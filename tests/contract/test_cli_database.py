@@ -190,3 +190,24 @@ async def test_migrate_needs_no_superuser_and_says_what_it_needs(empty_database:
         await superuser.execute("drop role nadie")
     with pytest.raises(asyncpg.UndefinedTableError):
         await superuser.execute("select * from notifiws.meta")
+
+
+@pytest.mark.parametrize(
+    "command", [["watches"], ["migrate"], ["listener"], ["ws"], ["healthcheck"], ["up"], ["demo-sales"]]
+)
+async def test_a_bad_address_ends_with_2_and_no_piece_of_its_password(tmp_path: Path, command: list[str]) -> None:
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        (tmp_path / ".env").write_text(f"{name}={'postgresql' if name[0] == 'D' else 'redis'}://u:s3cr/x@h:1/0\n")
+        ended = await run(*command, cwd=tmp_path)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith(f"error: {name}: allowed: ")
+        assert "\nfix: " in ended.err
+        assert "s3cr" not in ended.err
+
+
+async def test_several_hosts_that_are_away_are_4(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}"
+    ended = await run("watches", url=f"postgresql://u:s3cr@{address}/d", cwd=tmp_path)
+    assert ended.code == 4
+    assert f"Postgres at {address}/d does not answer" in ended.err
+    assert "s3cr" not in ended.err

@@ -92,6 +92,81 @@ def test_secrets_do_not_show() -> None:
     assert "hush" not in str(read.model_dump())
 
 
+DATABASE = "allowed: postgresql://user:password@host:port/database; "
+REDIS = "allowed: redis://user:password@host:port/db, rediss://… or unix://…; "
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "s3cr/x@h/d",
+        "s3cr?x@h/d",
+        "s3cr#x@h/d",
+        "12/x@h/d",
+        "12?x@h/d",
+        "[s3cr@h/d",
+        "12#x@h/d",
+        "s3cr:x@h:99999/d",
+        "s3cr/x@h:1,g:2/d",
+        "s3\uff0fcr@h/d",
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "scheme", "allowed"),
+    [
+        ("DATABASE_URL", "postgresql", DATABASE),
+        ("DATABASE_URL", "postgres", DATABASE),
+        ("NOTIFIWS_READER_DATABASE_URL", "postgresql", DATABASE),
+        ("REDIS_URL", "redis", REDIS),
+        ("REDIS_URL", "rediss", REDIS),
+        ("REDIS_URL", "unix", REDIS),
+    ],
+)
+def test_no_piece_of_a_password_is_said(
+    monkeypatch: pytest.MonkeyPatch, name: str, scheme: str, allowed: str, rest: str
+) -> None:
+    monkeypatch.setenv(name, f"{scheme}://hush:{rest}")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    said = f"{name}: {allowed}characters such as / ? # @ : in a password are written %2F %3F %23 %40 %3A"
+    assert str(caught.value) == said
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("url", ["s3cr:t@h/d", "mysql://u:s3cr@h/d", "host=h password=s3cr", "//u:s3cr@h/d"])
+def test_what_is_no_address_of_a_postgres_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SettingsError, match="DATABASE_URL: allowed: postgresql://") as caught:
+        load()
+    assert "s3cr" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///d", "postgres://u@h", "postgresql://u:a%2Fb%40c@[::1]:5432/d", "postgresql://u:p:q@h/d",
+        "postgresql://u:p@h1:1,h2:2/d?target_session_attrs=read-write&sslmode=require", "postgresql://h/d%40e",
+        "postgresql:///d?host=/var/run&user=a@b", "postgresql://u:p@q@h/d", "postgresql://",
+    ],
+)  # fmt: skip
+def test_addresses_of_a_postgres(url: str) -> None:
+    read = load(database_url=url).database_url
+    assert read
+    assert read.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://", "redis://:p%2Fq@h:6379/0", "rediss://u:p@[::1]/1?ssl_ca_certs=/a@b", "unix:///run/v.sock?db=1",
+     "unix://u:p@/run/v.sock", "redis+sentinel://h/x"],
+)  # fmt: skip
+def test_addresses_of_a_redis(url: str) -> None:
+    read = load(redis_url=url).redis_url
+    assert read
+    assert read.get_secret_value() == url
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().port = 1  # type: ignore[misc]
