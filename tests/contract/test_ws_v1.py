@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from notifiws.stack.valkey import ValkeyServer
 from tests.nodes import RunningNode, running_node
@@ -190,6 +190,23 @@ async def test_origin_host_and_tokens_in_the_query(node: RunningNode, path: str)
         async with connect(f"{node.ws}{path}?{name}=x", subprotocols=["notifiws.v1"]) as socket:
             await socket.wait_closed()
             assert socket.close_code == 4401
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "reason"),
+    [
+        ("ticket=abc", 4401, "tickets are not supported in this release"),
+        ("fliter=x", 4400, "fliter"),
+        ("since=e1:0-0", 4400, "since"),
+        ("ticket=a&ticket=b", 4400, "twice"),
+    ],
+)
+async def test_parameters_are_refused_and_never_ignored(node: RunningNode, query: str, code: int, reason: str) -> None:
+    async with connect(f"{node.ws}/ws?{query}", subprotocols=["notifiws.v1"]) as socket:
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == code
+        assert reason in (socket.close_reason or "")
 
 
 async def test_connection_limits(valkey: ValkeyServer, publisher: Publisher) -> None:

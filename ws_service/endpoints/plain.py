@@ -42,13 +42,30 @@ class Request:
     since: Position | None
 
 
-def read_request(channel: str, query: QueryParams) -> Request:
-    """Check channel and parameters. Raises BadRequest, TicketRefused."""
+def check_names(query: QueryParams, known: frozenset[str]) -> None:
+    """What is not known is refused: a misspelt parameter that narrows would be a leak. Raises BadRequest."""
     for name, _ in query.multi_items():
-        if name not in _PARAMETERS:
+        if name not in known:
             raise BadRequest(f"unknown parameter {name[:40]!a}")
         if len(query.getlist(name)) > 1:
             raise BadRequest(f"{name} is given twice")
+
+
+def check_ticket(query: QueryParams) -> None:
+    """No ticket can be checked in this release. Raises TicketRefused."""
+    if "ticket" in query:
+        raise TicketRefused("tickets are not supported in this release")
+
+
+def refuse(connection: AsgiConnection, error: BadRequest | TicketRefused) -> None:
+    """Close with the code of what is wrong with the URL."""
+    code = CloseCode.MALFORMED if isinstance(error, BadRequest) else CloseCode.UNAUTHENTICATED
+    connection.close(code, str(error))
+
+
+def read_request(channel: str, query: QueryParams) -> Request:
+    """Check channel and parameters. Raises BadRequest, TicketRefused."""
+    check_names(query, _PARAMETERS)
     try:
         check_channel(channel)
         since = Position.parse(query["since"]) if "since" in query else None
@@ -64,8 +81,7 @@ def read_request(channel: str, query: QueryParams) -> Request:
         ops = frozenset(query["ops"].split(","))
         if not ops <= set(OPS):
             raise BadRequest(f"ops are some of {','.join(OPS)}")
-    if "ticket" in query:
-        raise TicketRefused("tickets are not supported in this release")
+    check_ticket(query)
     return Request(channel, Plain("event" if form == "event" else "payload", ops), since)
 
 
@@ -81,10 +97,8 @@ def router(node: Node) -> APIRouter:
             listener = Listener(node, connection)
             try:
                 listener.begin(read_request(channel, websocket.query_params))
-            except BadRequest as error:
-                connection.close(CloseCode.MALFORMED, str(error))
-            except TicketRefused as error:
-                connection.close(CloseCode.UNAUTHENTICATED, str(error))
+            except (BadRequest, TicketRefused) as error:
+                refuse(connection, error)
             await listener.hold(websocket)
 
     return routes

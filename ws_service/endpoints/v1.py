@@ -5,6 +5,7 @@ import secrets
 from typing import Final
 
 from fastapi import APIRouter
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
@@ -13,6 +14,7 @@ from shared.logs import logger
 from shared.position import Position
 from ws_service import frames
 from ws_service.connection import AsgiConnection
+from ws_service.endpoints.plain import BadRequest, TicketRefused, check_names, check_ticket, refuse
 from ws_service.endpoints.sockets import admitted, messages
 from ws_service.errors import error_response
 from ws_service.feed import Feed
@@ -22,6 +24,7 @@ from ws_service.resume import Past, catch_up, locate_patiently
 from ws_service.session import Action, Authenticate, Close, Reply, Session, Subscribe, Unsubscribe
 
 SUBPROTOCOL: Final = "notifiws.v1"
+_PARAMETERS: Final = frozenset({"ticket"})
 # A subscribe waits so long for Redis and for a first listener; then the client is told, and tries again.
 _SUBSCRIBE_SECONDS: Final = 15.0
 _log = logger("v1")
@@ -99,7 +102,7 @@ class Conversation:
         node.enter(self)
         loop = asyncio.get_running_loop()
         try:
-            self._welcome()
+            self._begin(websocket.query_params)
             async for message in messages(websocket):
                 if not self.connection.open:
                     continue
@@ -115,6 +118,16 @@ class Conversation:
             for sub in tuple(self._subscriptions):
                 self._end(sub)
             node.leave(self, self.connection.close_code)
+
+    def _begin(self, query: QueryParams) -> None:
+        """Say `welcome`, or close when the URL asks for what is not there."""
+        try:
+            check_names(query, _PARAMETERS)
+            check_ticket(query)
+        except (BadRequest, TicketRefused) as error:
+            refuse(self.connection, error)
+        else:
+            self._welcome()
 
     def _welcome(self) -> None:
         node = self._node
