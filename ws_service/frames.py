@@ -13,18 +13,19 @@ _encode = msgspec.json.Encoder().encode
 PING_SECONDS: Final = 25
 
 
-def welcome(session: str, node: str, version: str, limits: dict[str, int]) -> bytes:
-    """The connection may subscribe."""
-    return _encode(
-        {
-            "type": "welcome",
-            "session": session,
-            "node": node,
-            "version": version,
-            "ping_seconds": PING_SECONDS,
-            "limits": limits,
-        }
-    )
+def welcome(session: str, node: str, version: str, limits: dict[str, int], request: int | None = None) -> bytes:
+    """The connection may subscribe. `request`: the `id` of the `auth` that this answers."""
+    frame: dict[str, Any] = {
+        "type": "welcome",
+        "session": session,
+        "node": node,
+        "version": version,
+        "ping_seconds": PING_SECONDS,
+        "limits": limits,
+    }
+    if request is not None:
+        frame["id"] = request
+    return _encode(frame)
 
 
 def subscribed(

@@ -54,9 +54,10 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """The client brought a token; answer with `welcome`."""
+    """The client brought a token; answer with `welcome`, and with the same `id` if there was one."""
 
     token: str = field(repr=False)
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +146,8 @@ class Session:
             case "ping":
                 return [Reply(frames.pong(_id(frame)))]
             case _:
-                if frame.get("id") is not None:
-                    _id(frame)
-                return [Authenticate(_string(frame, "token"))]
+                number = None if frame.get("id") is None else _id(frame)
+                return [Authenticate(_string(frame, "token"), number)]
 
     def _subscribe(self, frame: dict[str, Any]) -> Subscribe:
         number = _id(frame)

@@ -166,7 +166,9 @@ async def test_too_many_subscriptions(node: RunningNode) -> None:
 
 async def test_auth_under_none_is_welcome(node: RunningNode) -> None:
     async with node.v1() as client:
-        assert (await client.ask(type="auth", token="anything"))["type"] == "welcome"
+        assert "id" not in client.welcome
+        assert (await client.ask(type="auth", id=7, token="anything")) == client.welcome | {"id": 7}
+        assert (await client.ask(type="auth", token="anything")) == client.welcome
 
 
 async def test_without_the_subprotocol(node: RunningNode) -> None:

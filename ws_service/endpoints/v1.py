@@ -129,9 +129,10 @@ class Conversation:
         else:
             self._welcome()
 
-    def _welcome(self) -> None:
+    def _welcome(self, request: int | None = None) -> None:
         node = self._node
-        self.connection.write((frames.welcome(self._name, node.name, node.version, node.limits.announced()),))
+        limits = node.limits.announced()
+        self.connection.write((frames.welcome(self._name, node.name, node.version, limits, request),))
 
     def _do(self, action: Action) -> None:
         match action:
@@ -142,9 +143,9 @@ class Conversation:
             case Unsubscribe(sub, frame):
                 self._end(sub)
                 self.connection.write((frame,))
-            case Authenticate():
+            case Authenticate(_, number):
                 # Everything is open to everyone: any token is as good as none.
-                self._welcome()
+                self._welcome(number)
             case Close(code, reason):
                 self.connection.close(code, reason)
 
