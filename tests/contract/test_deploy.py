@@ -1,8 +1,10 @@
 """What compose.yaml mounts and builds: the balancer's and Valkey's settings, the secrets, the image's recipe."""
 
+import asyncio
 import contextlib
 import http.server
 import json
+import os
 import re
 import shutil
 import socket
@@ -17,10 +19,12 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from notifiws.stack.postgres import PostgresServer, binaries
 from tests.system import require_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,6 +220,37 @@ def test_secrets_are_made_once_and_closed(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     assert _make_secrets(other)["redis_url"] != first["redis_url"]
+
+
+async def test_the_owners_password_is_on_no_command_line(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    """The image's script, on a server of ours: under other names, and with a psql that notes its arguments."""
+    secret, noted, wrapper = tmp_path / "secret", tmp_path / "arguments", tmp_path / "psql"
+    secret.write_text("s3'cr$t\n", encoding="ascii")
+    psql = binaries(postgres_server.major) / "psql"
+    wrapper.write_text(f'#!/bin/sh\necho "$@" >>{noted}\nexec {psql} "$@"\n', encoding="ascii")
+    wrapper.chmod(0o755)
+    script = (
+        (DEPLOY / "postgres/init.sh").read_text(encoding="utf-8").replace("/run/secrets/owner_password", str(secret))
+    )
+    script = script.replace("notifiws_owner", "init_owner").replace("DATABASE notifiws", "DATABASE init_notifiws")
+    environment = {
+        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "POSTGRES_USER": "postgres", "PGHOST": "127.0.0.1",
+        "PGPORT": str(postgres_server.port), "PGPASSWORD": postgres_server.superuser_password,
+    }  # fmt: skip
+    done = await asyncio.to_thread(
+        subprocess.run, ["bash", "-c", script], env=environment, check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "s3" not in noted.read_text(encoding="utf-8")
+    owner = await asyncpg.connect(
+        host="127.0.0.1", port=postgres_server.port, user="init_owner", password="s3'cr$t", database="init_notifiws"
+    )
+    assert await owner.fetchval("select rolcreaterole and not rolsuper from pg_roles where rolname = current_user")
+    await owner.close()
+    admin = await asyncpg.connect(postgres_server.url_of("postgres", superuser=True))
+    await admin.execute("drop database init_notifiws")
+    await admin.execute("drop role init_owner")
+    await admin.close()
 
 
 def test_secrets_never_reach_git_or_the_image() -> None:
