@@ -109,7 +109,7 @@ def explain(error: "asyncpg.PostgresError") -> CliError:
     import asyncpg
 
     text = error.args[0] if error.args else str(error)
-    hint: str | None = getattr(error, "hint", None)
+    hint: str | None = getattr(error, "hint", None) or _mend(error)
     if isinstance(error, asyncpg.FeatureNotSupportedError) and text.startswith("unsupported:"):
         return Failed(text, hint, code="unsupported")
     if isinstance(error, asyncpg.DataError):
@@ -118,6 +118,23 @@ def explain(error: "asyncpg.PostgresError") -> CliError:
     if isinstance(error, gone):
         return PostgresAway(f"Postgres gave up: {text}", hint)
     return Failed(text, hint)
+
+
+def _mend(error: "asyncpg.PostgresError") -> str | None:
+    """The mend of what Postgres itself refuses without a hint."""
+    import asyncpg
+
+    match error:
+        case asyncpg.UndefinedTableError():
+            return (
+                "write the name as SQL does, with its schema: ventas.pedidos, '\"Ñ\"'; psql's \\dt *.* lists all tables"
+            )
+        case asyncpg.InvalidSchemaNameError():
+            return "correct the schema's name; psql's \\dn lists them"
+        case asyncpg.InsufficientPrivilegeError():
+            return "connect as the role that ran `notifiws migrate`"
+        case _:
+            return None
 
 
 def _say(error: BaseException) -> str:

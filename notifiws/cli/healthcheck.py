@@ -30,4 +30,9 @@ def healthcheck(
     answer = asyncio.run(readyz(f"http://{f'[{host}]' if ':' in host else host}:{port}", 3.0))
     if not answer.ready:
         reasons = "; ".join(f"{reason['code']}: {reason['message']}" for reason in answer.reasons)
-        raise Failed(f"not ready: {reasons or 'no reason given'}")
+        part, setting = ("listener", "NOTIFIWS_LISTENER_PORT") if listener else ("ws", "NOTIFIWS_PORT")
+        raise Failed(
+            f"not ready: {reasons or 'no reason given'}",
+            f"`notifiws {part}` has to run here with the same NOTIFIWS_HOST and {setting}; "
+            "its log says what it waits for",
+        )

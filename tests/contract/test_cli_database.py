@@ -102,7 +102,8 @@ async def test_a_dropped_table_can_be_unwatched(database: Database) -> None:
 
 
 BAD_INPUT: list[tuple[list[str], int, str]] = [
-    (["watch", "nada", "--channel", "a"], 1, 'relation "nada" does not exist'),
+    (["watch", "nada", "--channel", "a"], 1, 'relation "nada" does not exist\nfix: write the name as SQL does'),
+    (["watch", "nada.t", "--channel", "a"], 1, 'schema "nada" does not exist\nfix: correct the schema'),
     (["watch", "t", "--channel", "Ventas"], 2, "'Ventas' is not a channel name\nfix: 1 to 128 characters"),
     (["watch", "t", "--channel", "a", "--events", "insert,upsert"], 2, "not a choice of insert"),
     (["watch", "t", "--channel", "a", "--columns", "nada"], 1, "table public.t has no column nada"),

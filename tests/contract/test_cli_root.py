@@ -93,10 +93,17 @@ async def test_healthcheck(option: tuple[str, ...], setting: str) -> None:
     reasons = b'{"ready": false, "reasons": [{"code": "redis", "message": "Redis is away"}]}'
     async with answering(b"503 Service Unavailable", reasons) as port:
         ill = await asyncio.to_thread(run, "healthcheck", *option, **{setting: str(port)})
-        assert (ill.returncode, ill.stderr) == (1, "error: not ready: redis: Redis is away\n")
+        part = "listener" if option else "ws"
+        assert (ill.returncode, ill.stderr) == (
+            1,
+            "error: not ready: redis: Redis is away\n"
+            f"fix: `notifiws {part}` has to run here with the same NOTIFIWS_HOST and {setting}; "
+            "its log says what it waits for\n",
+        )
     away = await asyncio.to_thread(run, "healthcheck", *option, **{setting: str(free_port())})
     assert away.returncode == 1
     assert "unreachable" in away.stderr
+    assert "\nfix: " in away.stderr
 
 
 def test_ctrl_c_is_clean(tmp_path: Path) -> None:
