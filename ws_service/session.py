@@ -23,6 +23,8 @@ _FIELDS: Final = {
     "ping": {"type", "id"},
 }
 _MAX_ID: Final = 2**53
+# A dropped message up to this size is answered with its `id`: reading it costs no more than the answer.
+_CHEAP: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ Action = Reply | Subscribe | Unsubscribe | Authenticate | Close
 class _Refused(Exception):
     """A frame that is answered with an error."""
 
-    def __init__(self, code: ErrorCode, message: str, fix: str | None = None) -> None:
+    def __init__(self, code: ErrorCode, message: str, fix: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -102,7 +104,7 @@ class Session:
             return [
                 Reply(
                     frames.error(
-                        None,
+                        _number_of(text),
                         ErrorCode.RATE_LIMITED,
                         f"more than {self._limits.messages_per_second} messages a second; this one was dropped",
                         "send more slowly",
@@ -112,9 +114,10 @@ class Session:
         try:
             frame = msgspec.json.decode(text)
         except (ValueError, RecursionError, OverflowError):
-            return [Close(CloseCode.MALFORMED, "not JSON")]
+            frame = None
         if not isinstance(frame, dict):
-            return [Close(CloseCode.MALFORMED, "not a JSON object")]
+            # Not JSON, no object, nested too deeply, a lone surrogate: one of them it is, and the client can see which.
+            return [Close(CloseCode.MALFORMED, "not a JSON object that this server reads")]
         number = frame.get("id")
         number = number if _is_id(number) else None
         try:
@@ -174,10 +177,14 @@ class Session:
             try:
                 return Position.parse(since), None, None
             except BadPosition as error:
-                raise _Refused(ErrorCode.BAD_POSITION, str(error)) from None
+                raise _Refused(ErrorCode.BAD_POSITION, str(error), "leave `since` out to begin at the head") from None
         if isinstance(rewind, int) and not isinstance(rewind, bool) and rewind > 0:
             if rewind > self._limits.history_events:
-                raise _Refused(ErrorCode.LIMIT, f"`rewind` goes back {self._limits.history_events} events at most")
+                raise _Refused(
+                    ErrorCode.LIMIT,
+                    f"`rewind` goes back {self._limits.history_events} events at most",
+                    "ask for fewer events, for a duration, or read /channels/{channel}/events",
+                )
             return None, rewind, None
         if isinstance(rewind, str) and rewind[-1:].isalpha():
             try:
@@ -195,7 +202,7 @@ class Session:
     def _unsubscribe(self, frame: dict[str, Any]) -> list[Action]:
         number = _id(frame)
         if (frame.get("sub") is None) == (frame.get("channel") is None):
-            raise _Refused(ErrorCode.BAD_FIELD, "`unsubscribe` takes either `sub` or `channel`")
+            raise _Refused(ErrorCode.BAD_FIELD, "`unsubscribe` takes either `sub` or `channel`", "send one of them")
         if frame.get("sub") is not None:
             sub = _string(frame, "sub")
             subs = [sub] if sub in self._channel_of else []
@@ -203,10 +210,31 @@ class Session:
             channel = _channel(frame)
             subs = [sub for sub, of in self._channel_of.items() if of == channel]
         if not subs:
-            raise _Refused(ErrorCode.NOT_SUBSCRIBED, "this connection has no such subscription")
+            raise _Refused(
+                ErrorCode.NOT_SUBSCRIBED,
+                "this connection has no such subscription",
+                "`sub` as `subscribed` gave it, or a channel that this connection subscribed to",
+            )
         for sub in subs:
             del self._channel_of[sub]
         return [Unsubscribe(sub, frames.unsubscribed(number, sub)) for sub in subs]
+
+
+class _Numbered(msgspec.Struct):
+    """The one field of a dropped message that is read."""
+
+    id: int | None = None
+
+
+def _number_of(text: str) -> int | None:
+    """The `id` of a message that is not read otherwise."""
+    if len(text) > _CHEAP:
+        return None
+    try:
+        number = msgspec.json.decode(text, type=_Numbered).id
+    except (ValueError, RecursionError, OverflowError):
+        return None
+    return number if _is_id(number) else None
 
 
 def _is_id(value: object) -> bool:
@@ -223,7 +251,7 @@ def _id(frame: dict[str, Any]) -> int:
 def _string(frame: dict[str, Any], name: str) -> str:
     value = frame.get(name)
     if not isinstance(value, str):
-        raise _Refused(ErrorCode.BAD_FIELD, f"`{name}` is missing or no string")
+        raise _Refused(ErrorCode.BAD_FIELD, f"`{name}` is missing or no string", f"send `{name}` as a string")
     return value
 
 

@@ -110,6 +110,7 @@ def test_wrong_frames(frame: dict[str, Any], code: str) -> None:
     talk = session()
     answer = error(say(talk, **frame))
     assert answer["code"] == code
+    assert answer["fix"]
     assert answer.get("id") == (1 if frame.get("id") == 1 and frame.get("id") is not True else None)
     assert talk.subscriptions == 0
 
@@ -126,6 +127,7 @@ def test_what_is_no_json_object_closes(text: str) -> None:
     (action,) = session().receive(text, 0.0)
     assert isinstance(action, Close)
     assert action.code == CloseCode.MALFORMED
+    assert action.reason == "not a JSON object that this server reads"
 
 
 def test_duplicate_keys_count_once() -> None:
@@ -165,12 +167,25 @@ def test_too_many_messages_are_refused_then_closed() -> None:
     answers = [say(talk, type="ping", id=number) for number in range(60)]
     assert all(b"pong" in answer.frame for answer in answers[:50] if isinstance(answer, Reply))
     assert error(answers[50])["code"] == "rate_limited"
+    assert error(answers[50])["id"] == 50
     assert isinstance(say(talk, type="ping", id=1), Close)
     talk = session(messages_per_second=10)
     for number in range(55):
         say(talk, type="ping", id=number)
     assert isinstance(say(talk, 2.0, type="ping", id=1), Reply)
     assert b"pong" in say(talk, 2.0, type="ping", id=1).frame  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "text", [json.dumps({"id": 7, "pad": "x" * 2_000}), '{"id":"7"}', '{"id":true}', "[" * 1_000, "no", '{"id":1e30}']
+)
+def test_a_dropped_message_without_a_cheap_id(text: str) -> None:
+    talk = session(messages_per_second=10)
+    for number in range(50):
+        say(talk, type="ping", id=number)
+    (action,) = talk.receive(text, 0.0)
+    assert error(action)["code"] == "rate_limited"
+    assert "id" not in error(action)
 
 
 JSON = st.recursive(

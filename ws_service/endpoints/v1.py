@@ -62,7 +62,7 @@ def _without_subprotocol() -> Response:
 class Subscription:
     """One subscription of one connection."""
 
-    __slots__ = ("channel", "connection", "ended", "feed", "sub", "task")
+    __slots__ = ("channel", "connection", "ended", "feed", "sub", "task", "unanswered")
 
     def __init__(self, connection: AsgiConnection, request: Subscribe, feed: Feed) -> None:
         self.connection = connection
@@ -71,6 +71,8 @@ class Subscription:
         self.feed = feed
         self.task: asyncio.Task[None] | None = None
         self.ended = False
+        # The `id` of the `subscribe`, until something was said to it.
+        self.unanswered: int | None = request.id
 
     @property
     def wanted(self) -> bool:
@@ -141,7 +143,12 @@ class Conversation:
             case Subscribe():
                 self._start(action)
             case Unsubscribe(sub, frame):
+                request = self._subscriptions[sub].unanswered
                 self._end(sub)
+                if request is not None:
+                    why = f"{sub!r} was unsubscribed before it stood"
+                    fix = "wait for `subscribed` if you want it"
+                    self.connection.write((frames.error(request, ErrorCode.NOT_SUBSCRIBED, why, fix),))
                 self.connection.write((frame,))
             case Authenticate(_, number):
                 # Everything is open to everyone: any token is as good as none.
@@ -166,6 +173,7 @@ class Conversation:
                 return
             if past.wanted:
                 node.metrics.resumes.labels("recovered" if start.recovered else str(start.reason)).inc()
+            subscription.unanswered = None
             self.connection.write(
                 (
                     frames.subscribed(
