@@ -14,7 +14,9 @@ from shared import logs
 from shared.settings import Settings, SettingsError, unknown_variables
 from ws_service import errors
 from ws_service.endpoints import dashboard, health, http, plain, v1
+from ws_service.endpoints.nowhere import Nowhere
 from ws_service.gate import GateMiddleware, origin_pattern
+from ws_service.methods import HeadMiddleware
 from ws_service.node import Node
 from ws_service.server import NodeServer, bind
 
@@ -52,14 +54,15 @@ def create_app(settings: Settings) -> FastAPI:
         summary="What a Postgres transaction commits, every entitled browser sees within milliseconds.",
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
         openapi_url="/openapi.json",
     )
     app.state.node = node
     errors.install(app)
     for part in (health, http, v1, plain):
         app.include_router(part.router(node))
-    if settings.dashboard_dir is not None:
-        app.mount("/", dashboard.Dashboard(settings.dashboard_dir))
+    folder = settings.dashboard_dir
+    app.router.default = Nowhere(None if folder is None else dashboard.Dashboard(folder))
     app.add_middleware(
         CORSMiddleware,
         allow_origin_regex=origin_pattern(settings.allowed_origins),
@@ -68,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
         allow_credentials=True,
     )
     app.add_middleware(GateMiddleware, gate=node.gate)
+    app.add_middleware(HeadMiddleware)
     return app
 
 

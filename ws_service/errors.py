@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from shared.codes import ErrorCode, Lost
 from shared.logs import logger
+from ws_service.methods import allowed
 
 _STATUS_CODES = {
     400: ErrorCode.BAD_FIELD,
@@ -50,12 +51,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         code = _STATUS_CODES.get(error.status_code, ErrorCode.INTERNAL)
-        message = str(error.detail)
+        message, headers = str(error.detail), dict(error.headers or {})
         if error.status_code == 404:
             message = "there is nothing at this path"
         elif error.status_code == 405:
-            message = f"{request.method} is not possible here"
-        return error_response(error.status_code, code, message, "see /docs", **(error.headers or {}))
+            # The router names the methods of one endpoint of the path only.
+            headers["Allow"] = allowed(app.router, request.scope) or headers.get("Allow", "")
+            message = f"{request.method} is not possible here, {headers['Allow']} is"
+        return error_response(error.status_code, code, message, "see /docs", **headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

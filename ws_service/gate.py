@@ -19,7 +19,7 @@ from shared.codes import CloseCode, ErrorCode
 from shared.settings import Settings
 from ws_service.errors import error_response
 
-# Probes send any Host.
+# Probes send any Host. It is all they are free of.
 EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _TOKEN_NAMES: Final = frozenset({"token", "access_token", "jwt"})
 _PORTS: Final = {"http": "80", "https": "443"}
@@ -78,13 +78,14 @@ class GateMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] in EXEMPT:
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         websocket = scope["type"] == "websocket"
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) > 1 or not self._gate.host(hosts[0] if hosts else None):
+        exempt = not websocket and scope["path"] in EXEMPT
+        if not exempt and (len(hosts) > 1 or not self._gate.host(hosts[0] if hosts else None)):
             refusal = error_response(
                 403,
                 ErrorCode.FORBIDDEN,
@@ -104,7 +105,9 @@ class GateMiddleware:
             await _refuse(refusal, scope, receive, send)
         elif _has_token(scope):
             if websocket:
-                await _close(receive, send, CloseCode.UNAUTHENTICATED, "a token in the query string is refused")
+                await close_socket(
+                    scope, receive, send, CloseCode.UNAUTHENTICATED, "a token in the query string is refused"
+                )
             else:
                 refusal = error_response(
                     401,
@@ -139,8 +142,10 @@ async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send
     await response(scope, receive, send)
 
 
-async def _close(receive: Receive, send: Send, code: CloseCode, reason: str) -> None:
+async def close_socket(scope: Scope, receive: Receive, send: Send, code: CloseCode, reason: str) -> None:
     """Accept, then close: browsers cannot read why a handshake was refused."""
     await receive()
-    await send({"type": "websocket.accept"})
+    # A browser that offered subprotocols drops a connection that has none of them, before it reads the close.
+    offered = scope.get("subprotocols") or [None]
+    await send({"type": "websocket.accept", "subprotocol": offered[0]})
     await send({"type": "websocket.close", "code": int(code), "reason": reason})

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -27,11 +29,16 @@ class Dashboard(StaticFiles):
         self._folder = folder
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """A file, with security headers."""
+        """A file, with security headers. Raises HTTPException: 404 for who does not ask for a page, 405."""
+        if scope["method"] not in ("GET", "HEAD"):
+            await self.get_response(path, {**scope, "method": "GET"})
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
         if path == "." and not (self._folder / "index.html").is_file():
             response: Response = Response(_BEING_BUILT, 200, media_type="text/html")
         else:
             response = await super().get_response(path, scope)
+        if response.status_code == 404 and "text/html" not in Headers(scope=scope).get("accept", "").lower():
+            raise HTTPException(404)
         html = response.headers.get("content-type", "").startswith("text/html")
         response.headers["x-content-type-options"] = "nosniff"
         response.headers["referrer-policy"] = "no-referrer"

@@ -12,12 +12,10 @@ def router(node: Node) -> APIRouter:
     """The endpoints, for this node."""
     routes = APIRouter()
 
-    @routes.head("/healthz", include_in_schema=False)
     @routes.get("/healthz", summary="The event loop is alive")
     async def healthz() -> Response:
         return _json({"ok": True})
 
-    @routes.head("/readyz", include_in_schema=False)
     @routes.get("/readyz", summary="Whether this node serves, and if not, why")
     async def readyz() -> Response:
         ready = node.readiness.ready
