@@ -7,6 +7,8 @@ from shared.settings import Settings
 
 # Bytes of one message from a client; the largest sensible one is a subscribe with a long filter.
 MESSAGE_BYTES: Final = 65_536
+# Pages of events over HTTP that a node reads and sends at the same time; each is about a megabyte.
+PAGES_AT_ONCE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,25 @@ class MessageRate:
     def excessive(self) -> bool:
         """Whether refusals did not stop the client."""
         return self._level < -self._rate
+
+
+class Slots:
+    """How many of something are under way. Full: refused at once, never queued."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.count = 0
+
+    def enter(self) -> bool:
+        """Take a slot. False: there is none."""
+        if self.count >= self.most:
+            return False
+        self.count += 1
+        return True
+
+    def leave(self) -> None:
+        """Give it back."""
+        self.count -= 1
 
 
 class Admission:

@@ -39,6 +39,12 @@ class NodeMetrics:
             "notifiws_node_resumes_total", "Subscriptions with a past, by outcome", ["outcome"], registry=registry
         )
         self.slow = Counter("notifiws_node_slow_closes_total", "Connections closed as too slow", registry=registry)
+        self.pages = Counter(
+            "notifiws_node_pages_total",
+            "Pages of events asked for over HTTP, by outcome",
+            ["outcome"],
+            registry=registry,
+        )
         self.reconnects = Counter(
             "notifiws_node_redis_reconnects_total", "Times the pub/sub connection was made", registry=registry
         )

@@ -21,7 +21,7 @@ from ws_service.frames import PING_SECONDS
 from ws_service.gate import Gate
 from ws_service.history import History
 from ws_service.hub import Hub
-from ws_service.limits import Admission, Limits
+from ws_service.limits import PAGES_AT_ONCE, Admission, Limits, Slots
 from ws_service.metrics import NodeMetrics
 from ws_service.pubsub import PubSub
 from ws_service.redis_link import commands
@@ -88,6 +88,7 @@ class Node:
         self.gate = Gate(settings)
         self.proxies = trusted_networks(settings.trusted_proxies)
         self.admission = Admission(settings.max_connections, settings.max_connections_per_ip)
+        self.pages = Slots(PAGES_AT_ONCE)
         self.clients: dict[Client, None] = {}
         self.hub = Hub(self.metrics)
         keys = Keys(settings.namespace)

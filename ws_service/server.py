@@ -16,6 +16,7 @@ from ws_service.drain import drain
 from ws_service.limits import MESSAGE_BYTES
 from ws_service.node import Node
 from ws_service.protocol.uvicorn import WebSocketProtocol
+from ws_service.protocol.uvicorn_http import HttpProtocol
 
 _BACKLOG: Final = 2048
 _PING_SECONDS: Final = 20.0
@@ -57,7 +58,7 @@ class NodeServer(uvicorn.Server):
             uvicorn.Config(
                 app,  # type: ignore[arg-type]
                 ws=WebSocketProtocol,
-                http="httptools",
+                http=HttpProtocol,
                 lifespan="on",
                 ws_per_message_deflate=False,
                 ws_max_size=MESSAGE_BYTES,

@@ -68,6 +68,23 @@ async def test_pages_hold_everything_once(node: RunningNode, publisher: Publishe
     assert (await node.get("/channels/never/events")).json() == {"events": [], "position": "e1:0-0", "more": False}
 
 
+async def test_a_page_ends_before_a_megabyte_or_with_one_larger_event(node: RunningNode, publisher: Publisher) -> None:
+    for pad in (300_000, 300_000, 300_000, 300_000, 2_000_000, 10, 10, 990_000):
+        await publisher.publish("sales", pad=pad)
+    seen: list[list[int]] = []
+    query: dict[str, str | int] = {"limit": 1000}
+    more = True
+    while more:
+        answer = await node.get("/channels/sales/events", params=query)
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        assert answer.headers["content-type"] == "application/json"
+        page = answer.json()
+        assert len(answer.content) < 1_001_000 or len(page["events"]) == 1
+        seen.append(ids(page["events"]))
+        query["since"], more = page["position"], page["more"]
+    assert seen == [[1, 2, 3], [4], [5], [6, 7, 8]]
+
+
 async def test_events_are_the_bytes_that_were_captured(node: RunningNode, publisher: Publisher) -> None:
     new = '{"n": 1234567890123456789012345678901234567890.10, "t": "\\"\\u0001ñ😀"}'
     await publisher.publish("sales", [event(1, new=new)])

@@ -139,3 +139,29 @@ async def test_a_busy_client_with_its_own_pings_stays(node: RunningNode) -> None
         with pytest.raises(ConnectionClosed):
             await client.close()
             await client.recv()
+
+
+@pytest.mark.parametrize("patience", ["endpoints.pages._SEND_SECONDS", "protocol.uvicorn_http._STALL_SECONDS"])
+async def test_pages_that_nobody_reads_are_few_and_cut(
+    node: RunningNode, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, patience: str
+) -> None:
+    loop = asyncio.get_running_loop()
+    await publisher.publish("sales", pad=6_000_000)  # more than the kernel takes
+    path = "/channels/sales/events?limit=1000"
+    assert (await node.get(path)).status_code == 200
+    monkeypatch.setattr(f"ws_service.{patience}", 3.0)
+    with contextlib.ExitStack() as sockets:
+        for _ in range(40):
+            sock = sockets.enter_context(await small_socket(node))
+            await loop.sock_sendall(sock, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        pages = node.node.metrics.pages
+        await node.until(lambda: pages.labels("limit")._value.get() == 8)
+        assert node.node.pages.count == 32
+        refused = await node.get(path)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "limit")
+        assert refused.json()["error"]["fix"]
+        await node.until(lambda: buffered(node) > 32 * 50_000)
+        assert buffered(node) < 32 * 200_000
+        await node.until(lambda: not node.node.pages.count, 8)
+        await node.until(lambda: not buffered(node))
+        assert (await node.get(path)).status_code == 200
