@@ -17,6 +17,7 @@ from pathlib import Path
 
 from notifiws.stack.errors import ServerFailed, StackError
 from notifiws.stack.ports import free_port
+from notifiws.stack.private import give_folder, keep_folder, touch_log, write_file
 from notifiws.stack.process import Account, alive, children_of, end_leftover, spawn, tail, works_on
 
 # The role that owns the database; made by bootstrap.sql, which says why it has this name.
@@ -101,10 +102,8 @@ class PostgresServer:
         shutil.rmtree(fresh, ignore_errors=True)
         password_file = self.home / "superuser-password"
         try:
-            password_file.touch(mode=0o600)
-            password_file.write_text(self.superuser_password, encoding="ascii")
-            if self.account:
-                self.account.own(password_file)
+            give_folder(fresh, self.account)
+            write_file(password_file, self.superuser_password, self.account)
             builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self.major >= 17 else []
             argv = [
                 str(self._bin / "initdb"),
@@ -203,7 +202,7 @@ class PostgresServer:
         )
         if psql.returncode != 0:
             raise ServerFailed(f"setting up the embedded Postgres failed: {psql.stderr.strip()}")
-        done_before.touch()
+        write_file(done_before, "")
 
     def stop(self, timeout: float = 20.0) -> None:
         """Fast shutdown; after `timeout` seconds at once, recovering at the next start."""
@@ -264,13 +263,8 @@ class PostgresServer:
         return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
     def _claim_home(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.home.chmod(0o700)
-        if os.geteuid() == 0:
-            account = Account.choose()
-            if account:
-                account.own(self.home)
-        self.log.touch(mode=0o600)
+        keep_folder(self.home, Account.choose())
+        touch_log(self.log)
 
     def _end_leftover(self) -> None:
         """A postmaster of this very directory whose parent was killed: end it, its locks would stop us."""

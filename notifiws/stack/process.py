@@ -75,9 +75,9 @@ class Account:
             prefix += ["--pdeathsig", death_signal.name.removeprefix("SIG")]
         return [*prefix, "--", *argv]
 
-    def own(self, path: Path) -> None:
-        """Give a file or folder to this account."""
-        os.chown(path, self.uid, self.gid)
+    def own(self, file: int) -> None:
+        """Give an open file or folder to this account. By descriptor: a name could lead elsewhere by now."""
+        os.fchown(file, self.uid, self.gid)
 
     def _reaches(self, path: Path) -> bool:
         argv = self.command(["test", "-x", str(path)])

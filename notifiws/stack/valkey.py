@@ -16,6 +16,7 @@ from pathlib import Path
 
 from notifiws.stack.errors import ServerFailed, StackError
 from notifiws.stack.ports import free_port
+from notifiws.stack.private import give_folder, keep_folder, touch_log, write_file
 from notifiws.stack.process import Account, alive, end_leftover, spawn, tail, works_on
 
 # Queries of nodes are small; a slow subscriber must not be cut for a short burst, nor fill the memory.
@@ -84,15 +85,11 @@ class ValkeyServer:
 
     def initialize(self) -> None:
         """Create the folders and write the configuration (it holds the password, and is readable by nobody else)."""
-        self.data.mkdir(parents=True, exist_ok=True)
-        self.log.touch(mode=0o600)
-        self.config.touch(mode=0o600)
-        self.config.write_text(_CONFIG.format(port=self.port, data=self.data, password=self.password), encoding="utf-8")
-        for path in (self.home, self.data):
-            path.chmod(0o700)
-        if account := Account.choose():
-            for path in (self.home, self.data, self.config):
-                account.own(path)
+        account = Account.choose()
+        keep_folder(self.home, account)
+        give_folder(self.data, account)
+        touch_log(self.log)
+        write_file(self.config, _CONFIG.format(port=self.port, data=self.data, password=self.password), account)
 
     def launch(self) -> None:
         """Start the server process and return at once. Call it from the main thread (see `spawn`)."""

@@ -1,6 +1,7 @@
 """The embedded servers: they come back after every kind of end, and nobody else's processes are touched."""
 
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import asyncpg
 import pytest
 import redis.asyncio as redis
 
+from notifiws.stack.errors import StackError
 from notifiws.stack.postgres import PostgresServer
 from notifiws.stack.process import Account, alive
 from notifiws.stack.valkey import ValkeyServer
@@ -161,6 +163,52 @@ def test_as_root_no_right_is_kept_that_is_not_needed(folder: Path) -> None:
     account = Account.choose(folder)
     assert account is not None
     assert not account.override
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes users")
+def test_as_root_nothing_is_written_through_what_the_account_planted(folder: Path) -> None:
+    """As an older release left it: the folders belong to the account, and hold links to what only root may write."""
+    account = Account.choose()
+    assert account is not None
+    secret, absent = folder / "secret", folder / "absent"
+    secret.write_text("root's own")
+    secret.chmod(0o600)
+    servers = PostgresServer(folder / "pg", log=folder / "pg.log"), ValkeyServer(folder / "vk", log=folder / "vk.log")
+    for server in servers:
+        server.home.mkdir()
+        os.chown(server.home, account.uid, account.gid)
+    for name in ("pg/superuser-password", "vk/valkey.conf"):
+        (folder / name).symlink_to(secret)
+    (folder / "pg/18.bootstrapped").symlink_to(absent)
+    for server in servers:
+        try:
+            server.start()
+            assert server.accepting()
+        finally:
+            server.stop()
+        assert server.home.stat().st_uid == 0
+        assert server.data.stat().st_uid == account.uid
+        assert server.data.stat().st_mode & 0o777 == 0o700
+    assert (secret.read_text(), secret.stat().st_uid, secret.stat().st_mode & 0o777) == ("root's own", 0, 0o600)
+    assert not absent.exists()
+    config = (folder / "vk/valkey.conf").lstat()
+    assert (config.st_uid, config.st_mode) == (account.uid, stat.S_IFREG | 0o600)
+    assert not (folder / "pg/superuser-password").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes users")
+@pytest.mark.parametrize("name", ["vk/data", "vk/valkey.log"])
+def test_as_root_a_link_in_place_of_a_folder_or_a_log_is_refused(folder: Path, name: str) -> None:
+    other = folder / "other"
+    if name == "vk/data":
+        other.mkdir(mode=0o755)
+    server = ValkeyServer(folder / "vk")
+    server.home.mkdir()
+    (folder / name).symlink_to(other)
+    with pytest.raises(StackError, match=name):
+        server.start()
+    assert name != "vk/data" or (other.stat().st_uid, other.stat().st_mode & 0o777) == (0, 0o755)
+    assert name == "vk/data" or not other.exists()
 
 
 def test_an_interrupted_initdb_is_done_again(folder: Path) -> None:
