@@ -101,6 +101,16 @@ async def test_events_are_the_bytes_that_were_captured(node: RunningNode, publis
         ("/channels/sales/events?limit=1001", 400, "bad_field"),
         ("/channels/sales/events?limit=x", 400, "bad_field"),
         ("/channels/sales/events?since=e0:1-1", 410, "epoch"),
+        ("/channels/sales/events?filter={}", 501, "unsupported"),
+        ("/channels/sales/events?limit=1&filter=&foo=1", 501, "unsupported"),
+        ("/channels?filter={}", 501, "unsupported"),
+        ("/channels/sales/events?ticket=x&filter={}", 401, "unauthenticated"),
+        ("/channels?ticket=", 401, "unauthenticated"),
+        ("/channels/sales/events?ops=insert", 400, "bad_field"),
+        ("/channels/sales/events?foo", 400, "bad_field"),
+        ("/channels?limit=1", 400, "bad_field"),
+        ("/channels/sales/events?limit=1&limit=2", 400, "bad_field"),
+        ("/channels/sales/events?since=e1:0-0&since=e1:0-0", 400, "bad_field"),
         ("/channels/sales/snapshot", 501, "unsupported"),
         ("/sse/sales", 501, "unsupported"),
         ("/asyncapi.json", 501, "unsupported"),
@@ -114,7 +124,15 @@ async def test_errors(node: RunningNode, path: str, status: int, code: str) -> N
     answer = await node.get(path)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (status, code)
-    assert error["message"] and "fix" in error
+    assert error["message"] and error["fix"]
+
+
+async def test_a_refused_parameter_is_named(node: RunningNode) -> None:
+    for query in ("foo=1", "limit=1&foo=1&foo=2"):
+        error = (await node.get(f"/channels/sales/events?{query}")).json()["error"]
+        assert "'foo'" in error["message"] and "since, limit" in error["fix"]
+    twice = (await node.get("/channels/sales/events?limit=1&limit=1")).json()["error"]
+    assert "'limit'" in twice["message"] and "twice" in twice["message"]
 
 
 async def test_what_is_not_built_is_refused(node: RunningNode) -> None:

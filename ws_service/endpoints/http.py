@@ -10,6 +10,7 @@ from shared.channel import BadChannel, check_channel
 from shared.codes import ErrorCode
 from shared.position import BadPosition, Position
 from ws_service.endpoints.pages import EventsPage, unavailable
+from ws_service.endpoints.parameters import takes
 from ws_service.errors import HttpError
 from ws_service.node import Node
 
@@ -20,14 +21,18 @@ def router(node: Node) -> APIRouter:
     """The endpoints, for this node."""
     routes = APIRouter()
 
-    @routes.get("/channels", summary="The channels that something writes to")
+    @routes.get("/channels", summary="The channels that something writes to", dependencies=[takes()])
     async def channels() -> Response:
         if node.broker.epoch is None:
             raise unavailable()
         listed = [{"channel": channel} for channel in sorted(node.broker.declared)]
         return _json(msgspec.json.encode({"channels": listed}))
 
-    @routes.get("/channels/{channel}/events", summary="A page of the channel's kept events")
+    @routes.get(
+        "/channels/{channel}/events",
+        summary="A page of the channel's kept events",
+        dependencies=[takes("since", "limit")],
+    )
     async def events(
         channel: str,
         since: Annotated[str | None, Query(description="a position; without it: the oldest that is kept")] = None,
@@ -37,9 +42,10 @@ def router(node: Node) -> APIRouter:
             check_channel(channel)
             position = None if since is None else Position.parse(since)
         except BadChannel as error:
-            raise HttpError(400, ErrorCode.BAD_CHANNEL, str(error)) from None
+            raise HttpError(400, ErrorCode.BAD_CHANNEL, str(error), "/channels lists those there are") from None
         except BadPosition as error:
-            raise HttpError(400, ErrorCode.BAD_POSITION, str(error)) from None
+            fix = "send the position of a page or an event, unchanged; without since: the oldest that is kept"
+            raise HttpError(400, ErrorCode.BAD_POSITION, str(error), fix) from None
         return EventsPage(node, channel, position, limit)
 
     def refuse(what: str, fix: str) -> Any:
