@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import uvloop
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from shared import logs
 from shared.settings import Settings, SettingsError, unknown_variables
 from ws_service import errors
+from ws_service.cors import Cors
 from ws_service.endpoints import dashboard, health, http, plain, v1
 from ws_service.endpoints.nowhere import Nowhere
 from ws_service.gate import GateMiddleware, origin_pattern
@@ -63,13 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router(node))
     folder = settings.dashboard_dir
     app.router.default = Nowhere(None if folder is None else dashboard.Dashboard(folder))
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origin_regex=origin_pattern(settings.allowed_origins),
-        allow_methods=["GET", "POST"],
-        allow_headers=["Authorization"],
-        allow_credentials=True,
-    )
+    app.add_middleware(Cors, pattern=origin_pattern(settings.allowed_origins))
     app.add_middleware(GateMiddleware, gate=node.gate)
     app.add_middleware(HeadMiddleware)
     return app

@@ -150,6 +150,24 @@ async def test_host_and_cors(node: RunningNode) -> None:
     assert "access-control-allow-origin" not in evil.headers
 
 
+async def test_preflights(node: RunningNode) -> None:
+    page = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "GET"}
+    async with httpx.AsyncClient(base_url=node.url) as client:
+        granted = await client.options("/channels", headers={**page, "Access-Control-Request-Headers": "authorization"})
+        assert (granted.status_code, granted.headers["access-control-allow-origin"]) == (200, page["Origin"])
+        for changed, status, code in (
+            ({"Origin": "http://evil.example"}, 403, "forbidden"),
+            ({"Origin": "null"}, 403, "forbidden"),
+            ({"Access-Control-Request-Method": "DELETE"}, 400, "bad_field"),
+            ({"Access-Control-Request-Headers": "x-any"}, 400, "bad_field"),
+        ):
+            refused = await client.options("/channels", headers={**page, **changed})
+            error = refused.json()["error"]
+            assert (changed, refused.status_code, error["code"]) == (changed, status, code)
+            assert error["message"] and error["fix"]
+            assert refused.headers.get("access-control-allow-origin") in (None, page["Origin"])
+
+
 async def test_docs(node: RunningNode) -> None:
     assert (await node.get("/docs")).status_code == 200
     assert "/channels/{channel}/events" in (await node.get("/openapi.json")).json()["paths"]
