@@ -31,6 +31,7 @@ from ws_service.redis_link import REDIS_ERRORS
 # A channel that its last subscriber left is followed a little longer: a page reload comes right back.
 LINGER_SECONDS: Final = 10.0
 _REFRESH_SECONDS: Final = 2.0
+_DECLARED_SECONDS: Final = 1.0
 _REPAIRS_AT_ONCE: Final = 8
 
 
@@ -75,6 +76,7 @@ class Broker:
         self._log = logger("broker")
         self._followed: dict[str, _Followed] = {}
         self._repairs = asyncio.Semaphore(_REPAIRS_AT_ONCE)
+        self._asking: asyncio.Task[None] | None = None
         self._refresh = asyncio.Event()
         self._refreshed: list[asyncio.Future[None]] = []
         self.epoch: str | None = None
@@ -112,10 +114,15 @@ class Broker:
             followed.linger = loop.call_later(LINGER_SECONDS, self._forget, feed.channel)
 
     async def is_declared(self, channel: str) -> bool:
-        """Whether anything writes to this channel. Asks Redis, if it answers, before it says no."""
+        """Whether anything writes to this channel. Asks Redis, if it answers, before it says no; once a second at most.
+
+        All who ask at the same time wait for one answer: whoever subscribes to nothing must not make us read the list
+        again and again.
+        """
         if channel not in self.declared:
-            with contextlib.suppress(*REDIS_ERRORS):
-                await self._read_channels()
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask_for_channels(), name="declared channels")
+            await asyncio.shield(self._asking)
         return channel in self.declared
 
     def feeds(self) -> list[Feed]:
@@ -127,7 +134,10 @@ class Broker:
         for followed in self._followed.values():
             if followed.linger:
                 followed.linger.cancel()
-        await end(*(followed.repair for followed in self._followed.values() if followed.repair))
+        running = [followed.repair for followed in self._followed.values() if followed.repair]
+        if self._asking is not None:
+            running.append(self._asking)
+        await end(*running)
         self._followed.clear()
 
     def _forget(self, channel: str) -> None:
@@ -284,6 +294,17 @@ class Broker:
             self._refreshed.append(future)
             await future
         return self.epoch
+
+    async def _ask_for_channels(self) -> None:
+        """Read the list for all who ask now; it counts for a second, during which nobody asks anew."""
+        try:
+            with contextlib.suppress(*REDIS_ERRORS):
+                await self._read_channels()
+        finally:
+            asyncio.get_running_loop().call_later(_DECLARED_SECONDS, self._forget_asking)
+
+    def _forget_asking(self) -> None:
+        self._asking = None
 
     async def _read_channels(self) -> None:
         raw = await self._client.get(self._keys.channels)
