@@ -20,6 +20,8 @@ from ws_service.methods import HeadMiddleware
 from ws_service.node import Node
 from ws_service.server import NodeServer, bind
 
+# Whoever sets one of these means to keep somebody out.
+_OF_JWT = ("jwt_secret", "jwt_jwks_url", "jwt_algorithms", "jwt_audience", "jwt_issuer", "cookie")
 _EXIT_FAILED = 1
 _EXIT_IN_USE = 7
 
@@ -30,6 +32,12 @@ def check_settings(settings: Settings) -> None:
         raise SettingsError(
             "NOTIFIWS_AUTH: read 'jwt'; unsupported in this release; "
             "allowed: none, and keep the port away from strangers"
+        )
+    of_jwt = [f"NOTIFIWS_{name.upper()}" for name in _OF_JWT if name in settings.model_fields_set]
+    if settings.auth is None and of_jwt:
+        raise SettingsError(
+            f"{', '.join(of_jwt)}: set, and NOTIFIWS_AUTH is not; tokens are unsupported in this release and would be "
+            "checked by nobody; unset this, or set NOTIFIWS_AUTH=none to open every channel to whoever connects"
         )
     if settings.auth is None and not settings.on_loopback:
         raise SettingsError(

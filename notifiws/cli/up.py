@@ -40,17 +40,15 @@ def up(
     from notifiws.stack.database import DatabaseAway
     from notifiws.stack.directory import DataDirectory
     from shared.settings import SettingsError, load
+    from ws_service.app import check_settings
 
     _die_with_make()
     try:
         settings = load(port=port)
+        # What no node starts with: said here at once, not by nodes that end and are started again.
+        check_settings(settings)
     except SettingsError as error:
         raise UsageError(str(error), "correct the environment or .env") from error
-    if not settings.on_loopback and settings.auth is None and not (settings.jwt_secret or settings.jwt_jwks_url):
-        raise UsageError(
-            f"NOTIFIWS_HOST={settings.host} is reachable from outside, and nothing says who may connect",
-            "set NOTIFIWS_JWT_SECRET or NOTIFIWS_JWT_JWKS_URL, or NOTIFIWS_AUTH=none to open it to everybody",
-        )
     given = settings.port if "port" in settings.model_fields_set else None
     options = stack.Options(DataDirectory(data_dir), settings, given, nodes, demo)
     try:

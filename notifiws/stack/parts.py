@@ -39,7 +39,7 @@ class Surroundings:
         env["REDIS_URL"] = self.redis_url
         env["NOTIFIWS_HOST"] = settings.host
         if settings.on_loopback:
-            if settings.auth is None and not (settings.jwt_secret or settings.jwt_jwks_url):
+            if settings.auth is None:
                 env["NOTIFIWS_AUTH"] = "none"
             if "allowed_origins" not in given:
                 env["NOTIFIWS_ALLOWED_ORIGINS"] = "http://localhost:*,http://127.0.0.1:*"

@@ -372,6 +372,14 @@ def test_settings_that_open_the_stack_to_everybody_are_refused(folder: Path) -> 
     assert "NOTIFIWS_AUTH=none" in refused.stderr
 
 
+def test_settings_of_tokens_without_auth_are_refused(folder: Path) -> None:
+    for setting in ({"NOTIFIWS_JWT_SECRET": "s" * 32}, {"NOTIFIWS_COOKIE": "session"}, {"NOTIFIWS_AUTH": "jwt"}):
+        refused = Up(folder, **setting).run("up")
+        assert refused.returncode == 2
+        assert "unsupported in this release" in refused.stderr
+        assert "s" * 32 not in refused.stderr
+
+
 def test_a_setting_that_does_not_parse(folder: Path) -> None:
     refused = Up(folder, NOTIFIWS_RETENTION="soon").run("up")
     assert refused.returncode == 2
