@@ -88,6 +88,7 @@ async def test_an_undeclared_channel_is_no_error(node: RunningNode, publisher: P
     async with node.v1() as client:
         assert (await client.ask(type="subscribe", id=1, channel="nobody"))["declared"] is False
         await publisher.begin("sales", "fresh")
+        await node.until(lambda: "fresh" in node.node.broker.declared)  # its heartbeat says so
         assert (await client.ask(type="subscribe", id=2, channel="fresh"))["declared"] is True
 
 
