@@ -53,8 +53,9 @@ class Publisher:
         await self.client.set(self.keys.channels, msgspec.json.encode(channels))
         await self.beat()
 
-    async def beat(self) -> None:
-        """The heartbeat."""
+    async def beat(self, floor: int = 0) -> None:
+        """The mark of what is wholly published, and the heartbeat. `floor`: up to there something was lost."""
+        await self.client.set(self.keys.published, f"{self.epoch}:{self.tick}:{floor}")
         beat = msgspec.json.encode({"epoch": self.epoch, "tick": self.tick, "at_ms": 0, "lag_seconds": 0.25})
         await self.client.set(self.keys.relay, beat)
         await self.client.publish(self.keys.relay, beat)

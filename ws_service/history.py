@@ -26,6 +26,14 @@ class Page:
     last: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """All ticks up to `tick` are wholly published; of those up to `floor` Redis may have lost something."""
+
+    tick: int
+    floor: int
+
+
 class History:
     """All reads of streams. Raises REDIS_ERRORS."""
 
@@ -39,6 +47,12 @@ class History:
         """The last position in the channel's stream; the origin when there is none."""
         entries: Any = await self._client.xrevrange(self._keys.stream(channel, epoch), count=1)
         return Position.of_entry(epoch, entries[0][0].decode()) if entries else Position.origin(epoch)
+
+    async def mark(self, epoch: str) -> Mark | None:
+        """What the relay has completed, by Redis' own memory: it forgets it together with what it loses."""
+        raw: Any = await self._client.get(self._keys.published)
+        of, tick, floor = raw.decode().split(":") if raw else ("", "0", "0")
+        return Mark(int(tick), int(floor)) if of == epoch else None
 
     async def first(self, channel: str, epoch: str) -> Publication | None:
         """The oldest publication that is kept."""

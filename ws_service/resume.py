@@ -19,7 +19,7 @@ from ws_service.broker import Broker
 from ws_service.chain import Step, step
 from ws_service.feed import Feed
 from ws_service.groups import Member, Shape
-from ws_service.history import History, Page
+from ws_service.history import History, Mark, Page
 from ws_service.hub import Hub
 from ws_service.redis_link import REDIS_ERRORS
 
@@ -50,6 +50,8 @@ class Start:
     recovered: bool | None = None
     reason: Lost | None = None
     page: Page | None = None
+    # Where the channel itself stands, when `position` is another channel's and lies beyond that.
+    beneath: Position | None = None
 
 
 async def locate(feed: Feed, broker: Broker, history: History, past: Past) -> Start:
@@ -89,6 +91,7 @@ async def _since(feed: Feed, broker: Broker, history: History, since: Position) 
         return Start(head, True)
     deadline = asyncio.get_running_loop().time() + _AHEAD_SECONDS
     known = broker.heartbeat
+    mark: Mark | None = None
     while True:
         page = await history.forward(feed.channel, since.epoch).read(since)
         if page.publications:
@@ -104,10 +107,28 @@ async def _since(feed: Feed, broker: Broker, history: History, since: Position) 
         if newest < since:
             if since == head:
                 return Start(head, True)
-            # Beyond the stream. Either the log never got there, or Redis lost its end and the relay puts it back.
+            if mark is None or mark.tick < since.tick:
+                mark = await history.mark(since.epoch)
+                if mark is not None and mark.tick >= since.tick:
+                    continue  # only a look that begins after the tick was whole sees all of it
+            elif mark.floor >= since.tick:
+                return Start(head, False, Lost.EXPIRED)
+            elif head < since:
+                # A position of a busier channel: of this one nothing lies between its head and there.
+                return Start(since, True, beneath=max(newest, head))
+            # Beyond the stream. Either the log never got there, or its tick is under way, or Redis lost its end.
             said = broker.heartbeat
-            fresh = said is not None and said is not known and said.epoch == since.epoch and said.tick < since.tick
-            if fresh or asyncio.get_running_loop().time() > deadline:
+            ahead = (
+                said is not None
+                and said is not known
+                and said.epoch == since.epoch
+                # The tick after the completed one may be under way: parts of it are heard already.
+                and max(said.tick, mark.tick if mark else 0) + 1 < since.tick
+            )
+            if ahead or asyncio.get_running_loop().time() > deadline:
+                head = await feed.ready()
+                if head.epoch != since.epoch:
+                    return Start(head, False, Lost.EPOCH)
                 return Start(head, False, Lost.AHEAD if since > head else Lost.EXPIRED)
             await asyncio.sleep(0.1)
 
@@ -150,7 +171,7 @@ async def catch_up(feed: Feed, history: History, hub: Hub, *, shape: Shape, memb
     """Bring `member` from its start to the channel's head and attach it. It is attached when this returns,
     or its connection is closed. Redis away: waits for it.
     """
-    position, page = start.position, start.page
+    position, page = start.beneath or start.position, start.page
     pager = history.forward(feed.channel, position.epoch)
     attempt = 0
     empty_since: float | None = None

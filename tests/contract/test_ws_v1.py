@@ -258,3 +258,37 @@ async def test_standstill_is_said(node: RunningNode, publisher: Publisher, monke
                 node.node.hub.standstill(feed.channel, feed.head)
         frame = await client.frame()
         assert frame == {"type": "events", "channel": "sales", "prev": "e1:1-1", "position": "e1:1-1", "events": []}
+
+
+async def test_a_position_of_a_busier_channel(node: RunningNode, publisher: Publisher) -> None:
+    quiet = await publisher.publish("stock")
+    since = str(await publisher.publish("sales", 3))
+    async with node.v1() as client:
+        await client.send(type="subscribe", id=1, channel="stock", since=since)
+        # Its tick may still be under way, with an event of this channel to come.
+        assert await client.barrier() == []
+        await publisher.beat()
+        answer = await client.frame(seconds=2)
+        assert (answer["recovered"], answer["position"], answer["head"]) == (True, since, since)
+        await publisher.publish("stock")
+        frame = await client.frame()
+        assert frame["prev"] == str(quiet)
+        assert ids(frame["events"]) == [5]
+    page = await node.get("/channels/sales/events", params={"since": "e1:3-5"})
+    assert page.status_code == 410
+    await publisher.beat()
+    page = await node.get("/channels/sales/events", params={"since": "e1:3-5"})
+    assert page.json() == {"events": [], "position": "e1:3-5", "more": False}
+    async with node.plain("sales", "?since=e1:3-5&format=event") as plain:
+        await node.until(lambda: "sales" in node.node.hub._channels)
+        await publisher.publish("sales")
+        assert json.loads(await plain.recv())["id"] == 6
+
+
+async def test_a_position_that_redis_cannot_vouch_for(node: RunningNode, publisher: Publisher) -> None:
+    await publisher.publish("stock")
+    since = str(await publisher.publish("sales"))
+    await publisher.beat(floor=2)
+    async with node.v1() as client:
+        answer = await client.ask(type="subscribe", id=1, channel="stock", since=since)
+        assert (answer["recovered"], answer["reason"], answer["position"]) == (False, "expired", "e1:1-1")

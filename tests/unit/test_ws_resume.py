@@ -16,7 +16,7 @@ from ws_service import resume
 from ws_service.connection import Batch
 from ws_service.feed import Feed
 from ws_service.groups import Frames
-from ws_service.history import Page
+from ws_service.history import Mark, Page
 from ws_service.hub import Hub
 from ws_service.metrics import NodeMetrics
 from ws_service.resume import Past, Start, catch_up, locate
@@ -29,6 +29,7 @@ class World:
         self.publications = publications
         self.data = data
         self.written = 0
+        self.marked = 0
         self.trimmed = 0
         self.hub = Hub(NodeMetrics())
         self.feed = Feed("c", self.hub)
@@ -51,6 +52,10 @@ class World:
         await self.turns()
         return self.publications[self.written - 1].position if self.written else Position.origin("e1")
 
+    async def mark(self, epoch: str) -> Mark | None:
+        await self.turns()
+        return Mark(self.marked, 0)
+
     async def read(self, at: Position | None) -> Page:
         await self.turns()
         if self.failing and self.data.draw(st.integers(0, 4), label="fails") == 0:
@@ -69,6 +74,7 @@ class World:
             publication = self.publications[self.written]
             self.written += 1
             await self.turns(2)
+            self.marked = self.written
             if self.data.draw(st.integers(0, 9), label="lost") == 0:
                 continue
             if not self.feed.receive(publication):
@@ -116,6 +122,14 @@ class Client:
         self.resets.append(reason)
         self.ids.clear()
         self.position = position
+
+
+class Now:
+    """In place of Hypothesis' data: each wait takes one turn."""
+
+    def draw(self, *_: object, **__: object) -> int:
+        """One."""
+        return 1
 
 
 def at_event(publications: list[Publication], number: int) -> Position:
@@ -181,13 +195,65 @@ async def _catch_up(data: st.DataObject, *, trim: bool) -> None:
         assert client.ids == list(range(first, client.position.event + 1))
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_position_of_a_busier_channel(data: st.DataObject) -> None:
+    """It lies in the log and beyond this channel's head, perhaps in a tick that is still being published."""
+    asyncio.run(_busier(data))
+
+
+async def _busier(data: st.DataObject) -> None:
+    world = World(chain(data.draw(st.lists(st.integers(1, 3), min_size=2, max_size=8))), data)
+    world.written = world.marked = data.draw(st.integers(1, len(world.publications) - 1), label="written")
+    world.feed.confirm()
+    world.feed.begin(world.publications[world.written - 1].position, None)
+    world.feed.settle(world.feed.confirmations)
+    more = data.draw(st.integers(0, len(world.publications) - world.written), label="more")
+    of = world.publications[data.draw(st.integers(0, world.written + more - 1), label="of")].position
+    since = Position("e1", of.tick, of.event + data.draw(st.integers(0, 9), label="beyond"))
+    client = Client(world, since)
+    publishing = asyncio.create_task(world.publish(more))
+    start = await locate(world.feed, world, world, Past(since))  # type: ignore[arg-type]
+    assert (start.position, start.recovered) == (since, True)
+    catching_up = asyncio.create_task(
+        catch_up(world.feed, world, world.hub, shape=Frames(), member=client, start=start)  # type: ignore[arg-type]
+    )
+    await publishing
+    world.feed.apply([each for each in world.publications[: world.written] if each.position > world.feed.head])
+    await asyncio.wait_for(catching_up, 10)
+    await asyncio.sleep(0)
+    assert not client.resets
+    last = world.publications[world.written - 1].position.event
+    assert client.ids == list(range(of.event + 1, last + 1))
+
+
+@pytest.mark.parametrize(("event", "want"), [(1, [2]), (5, [])])
+async def test_a_tick_that_is_completed_while_it_is_asked_about(event: int, want: list[int]) -> None:
+    """This channel's part is published between the look at the stream and the look at the mark."""
+
+    class Racing(World):
+        async def mark(self, epoch: str) -> Mark | None:
+            if self.written == 1:
+                self.written = self.marked = 2
+                self.feed.receive(self.publications[1])
+            return await super().mark(epoch)
+
+    world = Racing(chain([1, 1]), Now())  # type: ignore[arg-type]
+    world.feed.confirm()
+    world.feed.begin(world.publications[0].position, None)
+    world.feed.settle(world.feed.confirmations)
+    world.written = world.marked = 1
+    client = Client(world, Position("e1", 2, event))
+    start = await locate(world.feed, world, world, Past(client.position))  # type: ignore[arg-type]
+    assert start.recovered
+    await catch_up(
+        world.feed, world, world.hub, shape=Frames(), member=client, start=start,  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert client.ids == want
+
+
 async def test_a_client_that_is_ahead_of_this_node_waits_for_it() -> None:
     """It was on a faster node: the stream has what this node's feed has not heard of yet."""
-
-    class Now:
-        def draw(self, *_: object, **__: object) -> int:
-            return 1
-
     world = World(chain([1, 1, 1]), Now())  # type: ignore[arg-type]
     world.feed.confirm()
     world.feed.begin(world.publications[0].position, None)

@@ -174,6 +174,9 @@ class Conversation:
             if past.wanted:
                 node.metrics.resumes.labels("recovered" if start.recovered else str(start.reason)).inc()
             subscription.unanswered = None
+            head = feed.head
+            if head is None or (head.epoch == start.position.epoch and head < start.position):
+                head = start.position  # the channel is quieter than the client's position, and nothing lies between
             self.connection.write(
                 (
                     frames.subscribed(
@@ -181,7 +184,7 @@ class Conversation:
                         request.sub,
                         request.channel,
                         start.position,
-                        feed.head or start.position,
+                        head,
                         declared=declared,
                         recovered=start.recovered,
                         reason=start.reason,
