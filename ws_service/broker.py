@@ -26,7 +26,7 @@ from ws_service.feed import Feed, Sink
 from ws_service.history import History
 from ws_service.metrics import NodeMetrics
 from ws_service.pubsub import PubSub, Topic
-from ws_service.redis_link import REDIS_ERRORS
+from ws_service.redis_link import REDIS_ERRORS, why_away
 
 # A channel that its last subscriber left is followed a little longer: a page reload comes right back.
 LINGER_SECONDS: Final = 10.0
@@ -254,9 +254,7 @@ class Broker:
                 attempt = 0
             except REDIS_ERRORS as error:
                 attempt += 1
-                self._readiness.unready(
-                    Unready.REDIS, f"Redis does not answer ({error}); clients stay connected; start it again"
-                )
+                self._readiness.unready(Unready.REDIS, why_away(error))
             self._refresh.clear()
             try:
                 async with asyncio.timeout(_REFRESH_SECONDS if not attempt else backoff(attempt, most=2.0)):

@@ -18,7 +18,7 @@ from shared.logs import logger
 from shared.readiness import Readiness
 from shared.tasks import until_one_ends
 from ws_service.metrics import NodeMetrics
-from ws_service.redis_link import REDIS_ERRORS, lone_connection
+from ws_service.redis_link import REDIS_ERRORS, lone_connection, why_away
 
 PROBE_SECONDS: Final = 2.0
 _FIRST_PROBE_SECONDS: Final = 0.1  # until a new connection is heard through
@@ -158,8 +158,7 @@ class PubSub:
         raise Deaf
 
     def _away(self, error: Exception) -> None:
-        why = str(error) or type(error).__name__
-        self._readiness.unready(Unready.REDIS, f"Redis does not answer ({why}); clients stay connected; start it again")
+        self._readiness.unready(Unready.REDIS, why_away(error))
 
     def _on_probe(self, _: bytes) -> None:
         self._heard = asyncio.get_running_loop().time()
