@@ -90,6 +90,13 @@ async def test_wrong_methods(node: RunningNode, http: httpx.AsyncClient) -> None
     assert (await http.post("/nope", headers=BROWSER)).json()["error"]["code"] == "not_found"
 
 
+async def test_targets_that_are_no_usual_paths(http: httpx.AsyncClient) -> None:
+    for target in (b"*", b"//metrics", b"/%00", b"/channels%00", b"/" + b"a" * 300, b"//"):
+        for method in ("GET", "OPTIONS"):
+            answer = await http.request(method, "/", extensions={"target": target})
+            assert answer.status_code < 500, target
+
+
 async def refused_socket(url: str, subprotocol: str | None) -> tuple[int | None, str]:
     async with connect(url, subprotocols=[Subprotocol(subprotocol)] if subprotocol else None) as socket:
         # A browser reads no close code of a handshake that left its subprotocols unanswered.

@@ -29,7 +29,7 @@ class Nowhere:
         """ASGI. Raises HTTPException."""
         if scope["type"] == "websocket":
             await close_socket(scope, receive, send, CloseCode.MALFORMED, _REASON)
-        elif self._dashboard is None or scope["path"].split("/")[1] in _API:
+        elif self._dashboard is None or scope["path"].lstrip("/").partition("/")[0] in _API:
             raise HTTPException(404)
         else:
             await self._dashboard(scope, receive, send)
