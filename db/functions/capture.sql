@@ -233,6 +233,19 @@ begin
 end
 $$;
 
+-- Whether no row of a transition table could be more than a JSON text, or a row of the log, can hold (1 GB each): by what
+-- its values take now, compressed perhaps. Compression makes them at most 255 times smaller, JSON's escapes at most 6
+-- times longer, so that all columns together stay below. An expression without a column of the query around it: it is
+-- asked once a statement, before any text is made, and costs some tens of nanoseconds a value.
+create or replace function notifiws.small_sql(transition text, target regclass, chosen text[]) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('not exists (select from %s t where greatest(%s) > %s)', transition,
+                  coalesce(string_agg(format('pg_column_size(t.%I)', c), ', '), '0'), least(32768, 600000 / greatest(count(*), 1)))
+    from unnest(notifiws.captured_columns(target, chosen)) c
+$$;
+
 -- The text of a watch's trigger function for one op. Every expression here is paid by every writer's statement, so there
 -- are few: the bell's usual case, a relay that is awake, is asked inline.
 create or replace function notifiws.capture_body(watch_id integer, target regclass, channel text, chosen text[],
@@ -243,9 +256,9 @@ as $$
     select format($body$
 #variable_conflict use_column
 begin
-    if notifiws.shape(%L::regclass) = %L then%s;
-        if not found then  -- a statement that changed no row
-            return null;
+    if notifiws.shape(%L::regclass) = %L then%s%s;
+        if not found then
+            %s
         end if;
     else
         begin
@@ -274,6 +287,22 @@ begin
     end if;
     return null;
 end
-$body$, target::oid::text, shape, notifiws.capture_sql(target, channel, chosen, upper(op)), watch_id, watch_id,
+$body$, target::oid::text, shape, static, ' where ' || small, case when transition is null then 'return null;' else format($big$
+            if not exists (select from %s) then  -- a statement that changed no row
+                return null;
+            end if;
+            begin  -- values so large that their texts may not fit
+                %s;
+            exception when others then
+                perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
+            end;$big$, transition, static, watch_id) end, watch_id, watch_id,
         case when op = 'update' and notifiws.cascades_mix(target) then 'true or' else '' end, watch_id, watch_id)
+    from (
+        select notifiws.capture_sql(target, channel, chosen, upper(op)) as static,
+               case op when 'delete' then 'notifiws_old' when 'truncate' then null else 'notifiws_new' end as transition,
+               case op when 'insert' then notifiws.small_sql('notifiws_new', target, chosen)
+                       when 'delete' then notifiws.small_sql('notifiws_old', target, chosen)
+                       when 'update' then concat_ws(' and ', notifiws.small_sql('notifiws_new', target, chosen),
+                                                    notifiws.small_sql('notifiws_old', target, chosen)) end as small
+    ) parts
 $$;

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.integration.db.log import Log, Replica
 
 TYPES = r'''
@@ -171,3 +173,30 @@ async def test_a_tables_column_may_have_any_name_of_the_generated_sql(log: Log) 
     assert {name: events[2][name] for name in ("op", "old")} == {"op": "update", "old": {"id": 1, "notifiws#": None}}
     assert events[-1]["new"] == {"id": 11, "notifiws#": 9, "n": 1}
     assert not await log.pg.fetchval("select count(*) from notifiws.incident")
+
+
+@pytest.mark.parametrize("server", [18], indirect=True, ids=["pg18"])
+async def test_texts_that_no_json_can_hold_do_not_stop_their_writer(log: Log) -> None:
+    """A control character is six in JSON: 180 MB of them are more than Postgres builds."""
+    await log.pg.execute("create table t (id int primary key, v text); select notifiws.watch('t', 'a')")
+    warnings: list[str] = []
+    log.pg.add_log_listener(lambda _, message: warnings.append(message.message))
+    await log.pg.execute("insert into t values (1, 'a'), (2, repeat(chr(1), 180000000))")
+    await log.pg.execute("update t set id = id + 10; delete from t")
+    assert len(warnings) == 3
+    assert "notifiws could not capture changes of " in warnings[0]
+    assert (await log.query("watches"))[0]["problem"]
+    assert await log.cut() == []
+    # large ones that fit are captured, and so is what comes after
+    await log.pg.execute("insert into t values (1, repeat(chr(1), 40000)), (2, 'b')")
+    await log.pg.execute("update t set id = id + 10; update t set v = 'c'; delete from t; delete from t")
+    rows = await log.cut()
+    assert [row["op"] for row in rows] == [
+        "insert",
+        "insert",
+        *["delete", "insert"] * 2,
+        *["update"] * 2,
+        *["delete"] * 2,
+    ]
+    assert len(rows[0]["new"]) > 240000
+    assert len(warnings) == 3
