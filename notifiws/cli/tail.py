@@ -117,7 +117,7 @@ class Follower:
                 code = closed.rcvd.code if closed.rcvd else 1006
                 why = f"closed with {code} {closed.rcvd.reason if closed.rcvd else ''}".rstrip()
                 if code in _FINAL_CODES:
-                    raise Failed(f"{self._url} {why}") from None
+                    raise Failed(f"{self._url} {why}", "docs/protocol.md says what each close code means") from None
             except InvalidStatus as refused:
                 if refused.response.status_code < 500:
                     raise Failed(
