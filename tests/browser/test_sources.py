@@ -18,4 +18,5 @@ def test_the_dashboards_own_checks_pass(dashboard_built: None, script: str) -> N
 def test_the_lock_names_hashes_and_no_addresses() -> None:
     lock = (dashboard.ROOT / "package-lock.json").read_text("utf-8")
     assert '"resolved"' not in lock
+    assert "://" not in lock, "npm writes `funding` links: take them out again"
     assert lock.count('"integrity"') == lock.count('"node_modules/')
