@@ -44,7 +44,7 @@ test: $(VENV)/.dev dashboard ## set up everything and run the whole suite; ARGS 
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## unit and contract tests, under a minute
-	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest tests/unit tests/contract -m "not slow" $(ARGS)
+	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest tests/unit tests/contract -m "not slow" -n 2 $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, import walls
