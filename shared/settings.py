@@ -135,7 +135,9 @@ class Settings(BaseSettings):
 
     # Limits of a node
     max_connections: PositiveInt = Field(15_000, description="connections a node takes, then 4429")
-    max_connections_per_ip: PositiveInt = Field(1_000, description="connections from one address, then 4429")
+    max_connections_per_ip: PositiveInt = Field(
+        1_000, description="connections from one address (IPv6: one /64 network), then 4429"
+    )
     max_subscriptions: PositiveInt = Field(1_000, description="subscriptions of one connection, then `limit`")
     send_buffer_bytes: Bytes = Field(4_000_000, description="bytes that may wait for one connection, then 4409")
     drain_seconds: Seconds = Field(20.0, description="time over which a stopping node sends its clients away")
@@ -173,6 +175,11 @@ class Settings(BaseSettings):
     def on_loopback(self) -> bool:
         """Whether the node is reachable from this machine only."""
         return self.host in LOOPBACK
+
+    def local_url(self, port: int) -> str:
+        """Where a process on this machine reaches what listens on `host` and `port`."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "localhost") else self.host  # noqa: S104 - compared, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     @classmethod
     def settings_customise_sources(

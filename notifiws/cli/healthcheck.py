@@ -25,9 +25,8 @@ def healthcheck(
         settings = load()
     except SettingsError as error:
         raise UsageError(str(error), "correct the environment or .env") from error
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host  # noqa: S104
     port = settings.listener_port if listener else settings.port
-    answer = asyncio.run(readyz(f"http://{f'[{host}]' if ':' in host else host}:{port}", 3.0))
+    answer = asyncio.run(readyz(settings.local_url(port), 3.0))
     if not answer.ready:
         reasons = "; ".join(f"{reason['code']}: {reason['message']}" for reason in answer.reasons)
         part, setting = ("listener", "NOTIFIWS_LISTENER_PORT") if listener else ("ws", "NOTIFIWS_PORT")

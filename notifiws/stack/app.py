@@ -120,8 +120,7 @@ class Stack:
             )
         )
         self.demo = options.demo if options.demo is not None else self.postgres is not None
-        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host  # noqa: S104
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{shared.getsockname()[1]}"
+        self.url = settings.local_url(shared.getsockname()[1])
         self.around = Surroundings(
             settings=settings,
             logs=self.directory.logs,

@@ -167,6 +167,20 @@ def test_addresses_of_a_redis(url: str) -> None:
     assert read.get_secret_value() == url
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://127.0.0.1:80"),
+        ("localhost", "http://127.0.0.1:80"),
+        ("::1", "http://[::1]:80"),
+        ("10.1.2.3", "http://10.1.2.3:80"),
+    ],
+)
+def test_where_this_machine_reaches_a_part(host: str, url: str) -> None:
+    assert load(host=host).local_url(80) == url
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().port = 1  # type: ignore[misc]
