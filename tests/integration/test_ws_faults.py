@@ -7,7 +7,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 
-import pytest
 from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -17,25 +16,6 @@ from shared.codes import Unready
 from tests.client import Client
 from tests.nodes import RunningNode, running_node
 from tests.publishing import Publisher, ids
-
-
-@pytest.fixture
-async def redis(valkey: ValkeyServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey.url) as client:
-        yield client
-
-
-@pytest.fixture
-async def publisher(redis: Redis) -> Publisher:
-    publisher = Publisher(redis)
-    await publisher.begin("sales")
-    return publisher
-
-
-@pytest.fixture
-async def node(valkey: ValkeyServer, publisher: Publisher) -> AsyncIterator[RunningNode]:
-    async with running_node(valkey.url) as node:
-        yield node
 
 
 @contextlib.asynccontextmanager

@@ -3,15 +3,12 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from notifiws.stack.valkey import ValkeyServer
-from tests.nodes import RunningNode, running_node
+from tests.nodes import RunningNode
 from tests.publishing import Publisher
 
 _UPGRADE = (
@@ -19,20 +16,6 @@ _UPGRADE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 _PING = b"\x89\xfd\0\0\0\0" + b"x" * 125
-
-
-@pytest.fixture
-async def publisher(valkey: ValkeyServer) -> AsyncIterator[Publisher]:
-    async with Redis.from_url(valkey.url) as client:
-        publisher = Publisher(client)
-        await publisher.begin("sales")
-        yield publisher
-
-
-@pytest.fixture
-async def node(valkey: ValkeyServer, publisher: Publisher) -> AsyncIterator[RunningNode]:
-    async with running_node(valkey.url) as node:
-        yield node
 
 
 async def small_socket(node: RunningNode) -> socket.socket:

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -59,14 +59,6 @@ async def ready(port: int, seconds: float = 20) -> None:
     while (await asyncio.to_thread(get, port, "/readyz"))[0] != 200:
         assert time.monotonic() < until
         await asyncio.sleep(0.05)
-
-
-@pytest.fixture
-async def publisher(valkey: ValkeyServer) -> AsyncIterator[Publisher]:
-    async with Redis.from_url(valkey.url) as client:
-        publisher = Publisher(client)
-        await publisher.begin("sales")
-        yield publisher
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -11,25 +10,6 @@ from notifiws.stack.valkey import ValkeyServer
 from tests.client import Client
 from tests.nodes import RunningNode, running_node
 from tests.publishing import Publisher, event, ids
-
-
-@pytest.fixture
-async def redis(valkey: ValkeyServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey.url) as client:
-        yield client
-
-
-@pytest.fixture
-async def publisher(redis: Redis) -> Publisher:
-    publisher = Publisher(redis)
-    await publisher.begin("sales")
-    return publisher
-
-
-@pytest.fixture
-async def node(valkey: ValkeyServer, publisher: Publisher) -> AsyncIterator[RunningNode]:
-    async with running_node(valkey.url) as node:
-        yield node
 
 
 async def test_forty_clients_on_two_nodes_are_exact(valkey: ValkeyServer, publisher: Publisher) -> None:

@@ -8,21 +8,10 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-from redis.asyncio import Redis
-
 from notifiws.stack.ports import free_port
 from notifiws.stack.valkey import ValkeyServer
 from tests.nodes import running_node
 from tests.publishing import Publisher, event
-
-
-@pytest.fixture
-async def publisher(valkey: ValkeyServer) -> AsyncIterator[Publisher]:
-    async with Redis.from_url(valkey.url) as client:
-        publisher = Publisher(client)
-        await publisher.begin("sales")
-        yield publisher
 
 
 @asynccontextmanager
