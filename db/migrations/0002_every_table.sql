@@ -1,0 +1,1 @@
+-- Capture for every table and writer, live queries, and the log's guard. Each section is one of them.
