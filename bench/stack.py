@@ -55,7 +55,7 @@ class RunningStack:
 @asynccontextmanager
 async def stack(*, nodes: int) -> AsyncIterator[RunningStack]:
     """Start a stack, wait until every part is ready, stop it at the end and remove its data."""
-    folder = _folder()
+    folder = temporary_folder()
     log = folder / "up.log"
     data = folder / "data"
     up = ["up", "--no-demo", "--port", str(free_port()), "--nodes", str(nodes), "--data-dir", str(data)]
@@ -81,7 +81,8 @@ async def stack(*, nodes: int) -> AsyncIterator[RunningStack]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder() -> Path:
+def temporary_folder() -> Path:
+    """A fresh one for a benchmark's servers."""
     folder = Path(tempfile.mkdtemp(prefix="notifiws-bench-"))
     # When we are root its servers run as another user, who has to pass.
     folder.chmod(0o711)

@@ -1,0 +1,1 @@
+INSERT INTO {table} (nota, cantidad) VALUES ({text}, 1);
