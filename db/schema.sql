@@ -12,7 +12,8 @@ create table notifiws.meta (
     system_identifier text not null,       -- of the cluster that wrote the log: another one means a restored dump
     horizon bigint not null default 0,     -- ticks up to this one can no longer be read whole, see notifiws.rotate
     slot_seconds integer not null default 14400, -- what notifiws.slot() was made with
-    functions_digest text                  -- of the release that applied its functions last
+    functions_digest text,                 -- of the release that applied its functions last
+    epoch_tick bigint not null default 0   -- where the epoch began; the horizon still there: nothing of it is gone
 );
 
 create sequence notifiws.outbox_id as bigint cache 1;

@@ -34,7 +34,7 @@ begin
     end if;
     perform notifiws.with_short_lock(array['truncate notifiws.tick']);
     update notifiws.meta
-    set epoch = name, horizon = last_number + 1,
+    set epoch = name, horizon = last_number + 1, epoch_tick = last_number + 1,
         system_identifier = (select s.system_identifier::text from pg_control_system() s);
     insert into notifiws.tick (number, slot, snapshot) values (last_number + 1, notifiws.slot(), pg_current_snapshot());
     return name;
