@@ -6,34 +6,12 @@ is dropped by event, never by part, so parts need not fall on the same borders a
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from listener_service.heads import Found, Heads
 from listener_service.ports import Append, Outcome, Tick
 from shared.event import EncodedEvent, LogRow, encode_event
 from shared.position import Position
-from shared.publication import encode
-
-MAX_EVENTS: Final = 500
-MAX_FRAME_BYTES: Final = 256 * 1024
-# Channel, two positions and the words of an `events` frame.
-_FRAME_HEAD: Final = 360
-
-
-def split(
-    events: Sequence[EncodedEvent], max_events: int = MAX_EVENTS, max_bytes: int = MAX_FRAME_BYTES
-) -> list[Sequence[EncodedEvent]]:
-    """Cut a channel's events into parts of at most that many events and bytes of frame, none of them empty."""
-    parts: list[Sequence[EncodedEvent]] = []
-    start, size = 0, _FRAME_HEAD
-    for number, event in enumerate(events):
-        if number > start and (number - start == max_events or size + len(event.data) + 1 > max_bytes):
-            parts.append(events[start:number])
-            start, size = number, _FRAME_HEAD
-        size += len(event.data) + 1
-    if start < len(events):
-        parts.append(events[start:])
-    return parts
+from shared.publication import encode, split
 
 
 class Batch:

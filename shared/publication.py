@@ -21,6 +21,11 @@ from shared.event import OPS, EncodedEvent
 from shared.position import Position
 
 MAGIC: Final = b"NWP1"
+# What one publication holds at most; a larger event goes alone.
+MAX_EVENTS: Final = 500
+MAX_FRAME_BYTES: Final = 256 * 1024
+# Channel, two positions and the words of an `events` frame.
+_FRAME_HEAD: Final = 360
 _HEAD: Final = struct.Struct(">4sBB5QI")
 _RECORD: Final = struct.Struct(">QBBIIII")
 _TEXT: Final = 1
@@ -75,6 +80,22 @@ def encode(channel: str, prev: Position, position: Position, cut_us: int, events
         len(events),
     )
     return b"".join((head, epoch, name, index, body))
+
+
+def split(
+    events: Sequence[EncodedEvent], max_events: int = MAX_EVENTS, max_bytes: int = MAX_FRAME_BYTES
+) -> list[Sequence[EncodedEvent]]:
+    """Cut a channel's events into parts of at most that many events and bytes of frame, none of them empty."""
+    parts: list[Sequence[EncodedEvent]] = []
+    start, size = 0, _FRAME_HEAD
+    for number, event in enumerate(events):
+        if number > start and (number - start == max_events or size + len(event.data) + 1 > max_bytes):
+            parts.append(events[start:number])
+            start, size = number, _FRAME_HEAD
+        size += len(event.data) + 1
+    if start < len(events):
+        parts.append(events[start:])
+    return parts
 
 
 @dataclass(slots=True)
@@ -169,4 +190,4 @@ class Publication:
             return 0
         if after >= self.position:
             return self.count
-        return next(i for i, record in enumerate(self.index) if record.id > after.event)
+        return next((i for i, record in enumerate(self.index) if record.id > after.event), self.count)

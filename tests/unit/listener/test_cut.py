@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener_service.cut import MAX_EVENTS, MAX_FRAME_BYTES, Batch, split
+from listener_service.cut import Batch
 from listener_service.heads import Found, Heads
 from listener_service.ports import Append, Outcome, Overtaken, Tick
 from shared.event import encode_event
 from shared.position import Position
-from shared.publication import Publication
+from shared.publication import MAX_EVENTS, MAX_FRAME_BYTES, Publication, split
 from tests.contract.listener_fakes import AT, row
 
 TICK = Tick(7, AT)
