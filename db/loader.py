@@ -15,6 +15,11 @@ class Migration(NamedTuple):
     name: str
     sql: str
 
+    @property
+    def title(self) -> str:
+        """As its file is called."""
+        return f"{self.number:04d}_{self.name}"
+
 
 @cache
 def query(name: str) -> str:

@@ -18,6 +18,8 @@ revoke all on all tables in schema notifiws from public;
 revoke all on all functions in schema notifiws from public;
 grant usage on schema notifiws to notifiws_emitter;
 grant execute on function notifiws.emit(text, jsonb) to notifiws_emitter;
+-- `notifiws emit` looks first whether the schema fits its release.
+grant select (schema_version, compatible_from) on notifiws.meta to notifiws_emitter;
 
 do $$
 begin

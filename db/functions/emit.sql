@@ -1,17 +1,25 @@
 -- Events that are no row change: emitted by hand, or adopted from plain NOTIFY channels.
 
--- A custom event, inside the caller's transaction. For members of notifiws_emitter.
+-- A custom event, inside the caller's transaction. For members of notifiws_emitter. The limit is read from a table that
+-- they cannot write, so that no SET of theirs lifts it.
 create or replace function notifiws.emit(channel text, payload jsonb) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     body text := payload::text;
+    most integer;
 begin
     perform notifiws.check_channel(channel);
     if body is null then
         raise exception 'emit needs a payload'
             using errcode = 'null_value_not_allowed', hint = 'for a JSON null write ''null''::jsonb';
+    end if;
+    select m.emit_bytes into strict most from notifiws.meta m;
+    if octet_length(body) > most then
+        raise exception 'the payload for channel % has % bytes, and emit takes % at most', channel, octet_length(body), most
+            using errcode = 'program_limit_exceeded',
+                  hint = 'emit a key and let clients fetch the rest, or raise NOTIFIWS_EMIT_BYTES of the listener';
     end if;
     insert into notifiws.outbox (slot, channel, op, payload, bytes, at)
     values (notifiws.slot(), channel, 'emit', body, octet_length(body), clock_timestamp());

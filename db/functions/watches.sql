@@ -1,10 +1,9 @@
 -- What is watched, and whether its triggers are in force.
 
-drop view if exists notifiws.watches;
-drop view if exists notifiws.watched;
+-- Views are replaced, never dropped: others may have been granted them, or built upon them. New columns come last.
 
 -- Each entry with its table as its triggers show it: a dump restored elsewhere gives tables other oids.
-create view notifiws.watched as
+create or replace view notifiws.watched as
 select w.id, c.oid::regclass as target, coalesce(quote_ident(s.nspname) || '.' || quote_ident(c.relname), w.source) as name, w.channel, w.events, w.columns, w.condition,
        w.snapshot, w.always, w.shape, w.created_at, coalesce(t.enabled, 0) as enabled, coalesce(t.present, 0) as present
 from notifiws.watch_entry w
@@ -19,7 +18,7 @@ left join lateral (
 left join pg_class c on c.oid = coalesce(t.target, w.target)
 left join pg_namespace s on s.oid = c.relnamespace;
 
-create view notifiws.watches as
+create or replace view notifiws.watches as
 select w.channel, w.name as table, w.events, w.columns, w.condition, w.snapshot, w.always,
        problem is null or problem like 'changed%' as in_force, problem, w.created_at
 from (

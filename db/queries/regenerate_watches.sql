@@ -1,2 +1,2 @@
--- Generate all capture functions anew with this release's generator. → count
-select notifiws.refresh_watches(true)
+-- Generate all capture and touch functions anew with this release's generators. → count of watches
+select notifiws.refresh_watches(true), notifiws.generate_touch()

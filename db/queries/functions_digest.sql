@@ -1,2 +1,0 @@
--- Which functions the schema has. → one text
-select functions_digest from notifiws.meta

@@ -1,2 +1,0 @@
--- $1 digest
-update notifiws.meta set functions_digest = $1

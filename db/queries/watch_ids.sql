@@ -1,0 +1,2 @@
+-- → id int
+select id from notifiws.watch_entry order by id
