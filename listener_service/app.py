@@ -63,6 +63,7 @@ async def _main(settings: Settings, database_url: str, redis_url: str, sock: soc
         database_url,
         publisher,
         retention=settings.retention,
+        emit_bytes=settings.emit_bytes,
         readiness=readiness,
         metrics=metrics,
         pace=pace,

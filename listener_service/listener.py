@@ -40,6 +40,7 @@ class Listener:
         publisher: RedisPublisher,
         *,
         retention: float,
+        emit_bytes: int,
         readiness: Readiness,
         metrics: Metrics,
         pace: Pace = PACE,
@@ -47,6 +48,7 @@ class Listener:
         self._url = database_url
         self._publisher = publisher
         self._retention = retention
+        self._emit_bytes = emit_bytes
         self._readiness = readiness
         self._metrics = metrics
         self._pace = pace
@@ -130,6 +132,7 @@ class Listener:
         """One leadership, from winning the lock to losing or leaving it. Raises LeadershipLost."""
         adapter = PostgresLog(session)
         name = self._publisher.epoch = await epoch.settle(adapter)
+        await session.value("limit_emit", self._emit_bytes)
         relay = Relay(
             name,
             adapter,

@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         64_000_000, description="size that the Redis window keeps, per channel; the smaller wins"
     )
 
+    # What comes in
+    emit_bytes: Annotated[Bytes, Field(le=500_000_000)] = Field(
+        8_000_000, description="size that a payload of `notifiws.emit` may have, as JSON text; the leading listener sets it"
+    )
+
     # Who may come in
     auth: Literal["jwt", "none"] | None = Field(
         None, description="`none`: everything open to whoever connects; `jwt` is refused as unsupported in this release"
