@@ -2,7 +2,8 @@
 
 A publication holds consecutive events of one channel and tick, at most 500 and 256 KB of frame (one larger event goes
 alone). `prev` links each to the channel's former one. What is already published, found after a crash or a lost answer,
-is dropped by event, never by part, so parts need not fall on the same borders again.
+is dropped by event, never by part, so parts need not fall on the same borders again. Touches are taken out here: they
+only say which tables were written to, for the live queries.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,9 +23,18 @@ class Batch:
         self.tick = tick
         self.events = 0
         self.first_at = tick.at
+        # Tables, as live queries number them, that transactions of this tick wrote to.
+        self.touched: set[int] = set()
+        # Channels with events other than results: written to by hand, if nothing declares them.
+        self.written: set[str] = set()
         self._heads = heads
         self._pending: dict[str, list[EncodedEvent]] = {}
         for row in rows:
+            if row.op == "touch":
+                self.touched.add(int(row.key or 0))
+                continue
+            if row.op != "result":
+                self.written.add(row.channel)
             self._pending.setdefault(row.channel, []).append(encode_event(row))
             self.events += 1
             self.first_at = min(self.first_at, row.at)

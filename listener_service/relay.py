@@ -51,6 +51,7 @@ class Relay:
         stopping: asyncio.Event,
         pace: Pace = PACE,
         on_channels: Callable[[set[str]], None] = lambda channels: None,
+        on_touched: Callable[[set[int]], None] = lambda tables: None,
     ) -> None:
         self._log = log
         self._publisher = publisher
@@ -61,6 +62,7 @@ class Relay:
         self._stopping = stopping
         self._pace = pace
         self._on_channels = on_channels
+        self._on_touched = on_touched
         self._heads = Heads(epoch)
         self._epoch = epoch
         self._budget = Budget(pace, monotonic())
@@ -188,7 +190,9 @@ class Relay:
 
     def _batch(self, tick: Tick, rows: Sequence[LogRow]) -> Batch:
         batch = Batch(tick, rows, self._heads)
-        self._on_channels(batch.channels)
+        self._on_channels(batch.written)
+        # The tick is durable, so all that touched has committed: a query that is run from now on sees it.
+        self._on_touched(batch.touched)
         self._metrics.events.inc(batch.events)
         return batch
 

@@ -2,4 +2,6 @@
 select channel from notifiws.watch_entry
 union
 select channel from notifiws.adopted
+union
+select channel from notifiws.live_query_entry
 order by channel
