@@ -99,7 +99,7 @@ def run(settings: Settings) -> int:
     for name in unknown_variables(os.environ):
         log.warning("this is no setting; docs/settings.md lists them", name=name)
     if settings.reader_database_url is not None:
-        log.info("no reader in this release: positions older than the Redis window are answered with `expired`")
+        log.info("positions older than the Redis window are answered from the log")
     server = NodeServer(app, app.state.node, _leave_at_once)
     host, port = sockets[0].getsockname()[:2]
     log.info("listening", host=host, port=port, shared=settings.shared_fd is not None, node=app.state.node.name)

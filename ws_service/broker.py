@@ -1,8 +1,8 @@
 """The node's Redis side: which channels are followed, and the repair of what pub/sub did not bring.
 
 Pub/sub is at most once. A feed that finds a gap, or whose subscription was confirmed (again), is read from the stream
-until nothing lies beyond its head; a hole there, or a new epoch, is told to everyone attached. Redis away: feeds keep
-their place, clients stay connected, and the reading goes on when it is back.
+until nothing lies beyond its head; a hole there that the log cannot fill, or a new epoch, is told to everyone attached.
+Redis away: feeds keep their place, clients stay connected, and the reading goes on when it is back.
 """
 
 import asyncio
@@ -23,16 +23,20 @@ from shared.publication import BadPublication, Publication
 from shared.readiness import Readiness
 from shared.tasks import end
 from ws_service.feed import Feed, Sink
-from ws_service.history import History
+from ws_service.history import Page
 from ws_service.metrics import NodeMetrics
+from ws_service.ports import LogAway
 from ws_service.pubsub import PubSub, Topic
 from ws_service.redis_link import REDIS_ERRORS, why_away
+from ws_service.retained import AWAY, Gone, Retained
 
 # A channel that its last subscriber left is followed a little longer: a page reload comes right back.
 LINGER_SECONDS: Final = 10.0
 _REFRESH_SECONDS: Final = 2.0
 _DECLARED_SECONDS: Final = 1.0
 _REPAIRS_AT_ONCE: Final = 8
+# How long a gap waits for a log that went away; then it is told.
+_LOG_SECONDS: Final = 15.0
 
 
 class Heartbeat(msgspec.Struct):
@@ -61,7 +65,7 @@ class Broker:
         keys: Keys,
         *,
         pubsub: PubSub,
-        history: History,
+        retained: Retained,
         sink: Sink,
         readiness: Readiness,
         metrics: NodeMetrics,
@@ -69,7 +73,7 @@ class Broker:
         self._client = client
         self._keys = keys
         self._pubsub = pubsub
-        self._history = history
+        self._retained = retained
         self._sink = sink
         self._readiness = readiness
         self._metrics = metrics
@@ -189,16 +193,20 @@ class Broker:
     async def _mend(self, feed: Feed) -> None:
         """Read until the feed is live. Runs while Redis is away, too; dies only with its feed."""
         attempt = 0
+        away_since: float | None = None
+        now = asyncio.get_running_loop().time
         while not feed.live:
             try:
                 async with self._repairs:
-                    await self._read(feed)
-                attempt = 0
+                    await self._read(feed, give_up=away_since is not None and now() - away_since > _LOG_SECONDS)
+                attempt, away_since = 0, None
                 if not feed.confirmed:
                     return  # the next confirmation starts it again
-            except REDIS_ERRORS as error:
+            except AWAY as error:
                 attempt += 1
-                self._log.warning("cannot read a stream", channel=feed.channel, error=str(error), attempt=attempt)
+                if isinstance(error, LogAway):
+                    away_since = away_since or now()
+                self._log.warning("cannot read history", channel=feed.channel, error=str(error), attempt=attempt)
                 await asyncio.sleep(backoff(attempt, most=2.0))
             except Exception:
                 # A feed whose repair died would be silent for ever.
@@ -206,26 +214,35 @@ class Broker:
                 self._log.exception("repair failed", channel=feed.channel)
                 await asyncio.sleep(backoff(attempt, first=1.0))
 
-    async def _read(self, feed: Feed) -> None:
+    async def _read(self, feed: Feed, *, give_up: bool) -> None:
+        """One look, to the stream's end. `give_up`: a gap that only the log could fill is a hole."""
         confirmations = feed.confirmations
         if feed.foreign:
             feed.foreign = False
             await self.refresh_epoch()
         epoch = self.epoch or await self._wait_for_epoch()
         if feed.head is None or feed.head.epoch != epoch:
-            head = await self._history.head(feed.channel, epoch)
+            head = await self._retained.head(feed.channel, epoch)
             feed.begin(head, None if feed.head is None else Lost.EPOCH)
-        pager = self._history.forward(feed.channel, epoch)
+        pull = self._retained.forward(feed.channel, epoch)
         while True:
             at = feed.head
             assert at is not None
             # Heard of before the read begins, so it must be in the stream.
             behind = feed.behind
-            page = await pager.read(at)
+            page: Page | None
+            try:
+                page = await pull.read(at, behind)
+            except Gone:
+                page = None
+            except LogAway:
+                if not give_up:
+                    raise
+                page = None
             if feed.foreign:
                 return
-            whole = feed.apply(page.publications)
-            if whole and not page.last:
+            whole = page is not None and feed.apply(page.publications)
+            if page is not None and page.publications and not (whole and page.last and feed.behind is None):
                 continue
             if not whole or (behind is not None and behind == feed.behind):
                 await self._hole(feed, behind, epoch)
@@ -234,7 +251,7 @@ class Broker:
 
     async def _hole(self, feed: Feed, behind: Position | None, epoch: str) -> None:
         """Trimmed, or lost by Redis: what lay between cannot be had any more."""
-        head = await self._history.head(feed.channel, epoch)
+        head = await self._retained.head(feed.channel, epoch)
         if behind is not None and behind.epoch == epoch and head < behind:
             head = behind
         assert feed.head is not None

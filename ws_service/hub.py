@@ -54,7 +54,8 @@ class Hub:
 
     def publish(self, channel: str, publication: Publication, after: Position) -> None:
         """Deliver what of `publication` lies beyond `after` to every member of the channel."""
-        self._metrics.cut_to_node.observe(max(0.0, time() - publication.cut_us / 1e6))
+        if publication.count:
+            self._metrics.cut_to_node.observe(max(0.0, time() - publication.cut_us / 1e6))
         groups = self._channels.get(channel)
         if groups is None:
             return

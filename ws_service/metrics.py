@@ -14,7 +14,10 @@ class NodeMetrics:
             "notifiws_node_connections", "Open WebSocket connections", ["endpoint"], registry=registry
         )
         self.refused = Counter(
-            "notifiws_node_refused_total", "Connections refused, by why", ["reason"], registry=registry
+            "notifiws_node_refused_total",
+            "Connections and subscriptions refused, by why",
+            ["reason"],
+            registry=registry,
         )
         self.closes = Counter(
             "notifiws_node_closes_total", "Connections that this node closed, by code", ["code"], registry=registry
@@ -37,6 +40,12 @@ class NodeMetrics:
         )
         self.resumes = Counter(
             "notifiws_node_resumes_total", "Subscriptions with a past, by outcome", ["outcome"], registry=registry
+        )
+        self.history = Counter(
+            "notifiws_node_history_pages_total",
+            "Pages of history, by where they were looked for and what came of it",
+            ["source", "outcome"],
+            registry=registry,
         )
         self.slow = Counter("notifiws_node_slow_closes_total", "Connections closed as too slow", registry=registry)
         self.pages = Counter(

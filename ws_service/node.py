@@ -22,9 +22,12 @@ from ws_service.gate import Gate
 from ws_service.history import History
 from ws_service.hub import Hub
 from ws_service.limits import PAGES_AT_ONCE, Admission, Limits, Slots
+from ws_service.log import Log
 from ws_service.metrics import NodeMetrics
 from ws_service.pubsub import PubSub
+from ws_service.reader import Reader
 from ws_service.redis_link import commands
+from ws_service.retained import Retained
 
 # Commands of all clients that resume or page; each holds a page of about a megabyte.
 _COMMAND_CONNECTIONS = 16
@@ -95,7 +98,9 @@ class Node:
         self._redis = commands(url, _COMMAND_CONNECTIONS)
         # Quicker to give up than the others: it proves that Redis answers.
         self._prober = commands(url, 1, socket_timeout=3.0)
-        self.history = History(self._redis, keys, self.metrics)
+        reader = settings.reader_database_url
+        self.log = Log(None if reader is None else Reader(reader.get_secret_value()), self.metrics)
+        self.retained = Retained(History(self._redis, keys, self.metrics), self.log, self.metrics)
         self._pubsub = PubSub(
             url, self._prober, keys.node_probe(self.name), readiness=self.readiness, metrics=self.metrics
         )
@@ -103,7 +108,7 @@ class Node:
             self._redis,
             keys,
             pubsub=self._pubsub,
-            history=self.history,
+            retained=self.retained,
             sink=self.hub,
             readiness=self.readiness,
             metrics=self.metrics,
@@ -134,6 +139,7 @@ class Node:
             await self.broker.close()
             await self._redis.aclose()
             await self._prober.aclose()
+            await self.log.close()
 
     def enter(self, client: Client) -> None:
         """A client is connected."""

@@ -1,11 +1,12 @@
 """From a client's position to the live channel, without gap or repeat, and without a buffer.
 
-The channel is live on this node first. Then history is pulled from the stream, as fast as the client takes it, until
-the client's position equals the channel's head; in that same turn of the loop it is attached to the hub. So nothing
-can fall between, and nobody has to hold back live publications meanwhile.
+The channel is live on this node first. Then history is pulled, from the log where the stream does not reach, as fast
+as the client takes it, until the client's position equals the channel's head; in that same turn of the loop it is
+attached to the hub. So nothing can fall between, and nobody has to hold back live publications meanwhile.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Final
@@ -19,12 +20,15 @@ from ws_service.broker import Broker
 from ws_service.chain import Step, step
 from ws_service.feed import Feed
 from ws_service.groups import Member, Shape
-from ws_service.history import History, Mark, Page
+from ws_service.history import Mark, Page
 from ws_service.hub import Hub
-from ws_service.redis_link import REDIS_ERRORS
+from ws_service.ports import LogAway
+from ws_service.retained import AWAY, Gone, Retained
 
 # How long a position that Redis does not have yet is waited for, while the relay may still be putting it back.
 _AHEAD_SECONDS: Final = 3.0
+# How long a client that is catching up waits for a log that went away; then it is told to fetch afresh.
+_LOG_SECONDS: Final = 15.0
 _log = logger("resume")
 
 
@@ -54,32 +58,32 @@ class Start:
     beneath: Position | None = None
 
 
-async def locate(feed: Feed, broker: Broker, history: History, past: Past) -> Start:
+async def locate(feed: Feed, broker: Broker, retained: Retained, past: Past) -> Start:
     """Find where to start. Waits for the channel to be live, and may return a position behind or at its head.
 
-    Raises REDIS_ERRORS.
+    Raises AWAY.
     """
     head = await feed.ready()
     if past.since is not None:
-        return await _since(feed, broker, history, past.since)
+        return await _since(feed, broker, retained, past.since)
     if past.events is not None or past.seconds is not None:
-        return await _rewind(feed, history, past)
+        return await _rewind(feed, retained, past)
     return Start(head)
 
 
-async def locate_patiently(feed: Feed, broker: Broker, history: History, past: Past) -> Start:
-    """The same, tried again until Redis answers. Bound it with a timeout where somebody waits."""
+async def locate_patiently(feed: Feed, broker: Broker, retained: Retained, past: Past) -> Start:
+    """The same, tried again until Redis, or the log, answers. Bound it with a timeout where somebody waits."""
     attempt = 0
     while True:
         try:
-            return await locate(feed, broker, history, past)
-        except REDIS_ERRORS as error:
+            return await locate(feed, broker, retained, past)
+        except AWAY as error:
             attempt += 1
-            _log.warning("cannot read a stream", channel=feed.channel, error=str(error), attempt=attempt)
+            _log.warning("cannot read history", channel=feed.channel, error=str(error), attempt=attempt)
             await asyncio.sleep(backoff(attempt, most=2.0))
 
 
-async def _since(feed: Feed, broker: Broker, history: History, since: Position) -> Start:
+async def _since(feed: Feed, broker: Broker, retained: Retained, since: Position) -> Start:
     head = await feed.ready()
     if since.epoch != head.epoch:
         # A client may have heard of a new epoch before this node has.
@@ -92,13 +96,17 @@ async def _since(feed: Feed, broker: Broker, history: History, since: Position) 
     deadline = asyncio.get_running_loop().time() + _AHEAD_SECONDS
     known = broker.heartbeat
     mark: Mark | None = None
+    pull = retained.forward(feed.channel, since.epoch)
     while True:
-        page = await history.forward(feed.channel, since.epoch).read(since)
-        if page.publications:
-            if step(since, page.publications[0]) is Step.NEXT:
-                return Start(since, True, None, page)
+        # Before the read, so that what it does not bring is no news.
+        heard = feed.head if feed.head is not None and feed.head.epoch == since.epoch else None
+        try:
+            page = await pull.read(since, heard)
+        except Gone:
             return Start(await feed.ready(), False, Lost.EXPIRED)
-        newest = await history.head(feed.channel, since.epoch)
+        if page.publications:
+            return Start(since, True, None, page)
+        newest = await retained.head(feed.channel, since.epoch)
         if since == newest:
             return Start(since, True)
         head = await feed.ready()
@@ -108,11 +116,13 @@ async def _since(feed: Feed, broker: Broker, history: History, since: Position) 
             if since == head:
                 return Start(head, True)
             if mark is None or mark.tick < since.tick:
-                mark = await history.mark(since.epoch)
+                mark = await retained.mark(since.epoch)
                 if mark is not None and mark.tick >= since.tick:
                     continue  # only a look that begins after the tick was whole sees all of it
-            elif mark.floor >= since.tick:
-                return Start(head, False, Lost.EXPIRED)
+            elif mark.floor >= since.tick and (publications := await _forgotten(feed, retained, since, mark)) != ():
+                if publications is None:
+                    return Start(head, False, Lost.EXPIRED)
+                return Start(since, True, None, Page(publications, last=False))
             elif head < since:
                 # A position of a busier channel: of this one nothing lies between its head and there.
                 return Start(since, True, beneath=max(newest, head))
@@ -133,10 +143,19 @@ async def _since(feed: Feed, broker: Broker, history: History, since: Position) 
             await asyncio.sleep(0.1)
 
 
-async def _rewind(feed: Feed, history: History, past: Past) -> Start:
+async def _forgotten(feed: Feed, retained: Retained, since: Position, mark: Mark) -> Sequence[Publication] | None:
+    """What the log has between a position and what was completed, where Redis forgot; None: nobody knows."""
+    until = Position(since.epoch, mark.tick + 1, 0)
+    publications = await retained.log.page(feed.channel, since, until)
+    if publications and publications[-1].position == until and not any(each.count for each in publications):
+        return ()
+    return publications
+
+
+async def _rewind(feed: Feed, retained: Retained, past: Past) -> Start:
     """Walk back from the end; only the place is kept, what lies after it is read again going forward."""
     head = await feed.ready()
-    pager = history.backward(feed.channel, head.epoch)
+    pager = retained.backward(feed.channel, head.epoch)
     oldest: Publication | None = None
     missing = past.events or 0
     earliest = (time() - (past.seconds or 0)) * 1e6
@@ -152,11 +171,20 @@ async def _rewind(feed: Feed, history: History, past: Past) -> Start:
             oldest = publication
         if page.last or not page.publications:
             break
-    if oldest is None:
-        return Start(await feed.ready(), True)
-    # All that is kept was asked for. It is all there ever was if it begins at the origin.
-    complete = oldest.prev.order == (0, 0)
-    return Start(oldest.prev, complete, None if complete else Lost.EXPIRED)
+    before = await feed.ready() if oldest is None else oldest.prev
+    if before.epoch != head.epoch or before.order == (0, 0):
+        # It is all there ever was.
+        return Start(before, True)
+    log = retained.log
+    if past.seconds is not None:
+        found = await log.at_time(before.epoch, earliest)
+    else:
+        found = await log.back(feed.channel, before, missing)
+    if found is not None and found.position < before:
+        return Start(found.position, found.complete, None if found.complete else Lost.EXPIRED)
+    if oldest is None or (found is not None and found.complete):
+        return Start(before, True)
+    return Start(before, False, Lost.EXPIRED)
 
 
 def _before_last(publication: Publication, count: int) -> Position:
@@ -167,22 +195,23 @@ def _before_last(publication: Publication, count: int) -> Position:
     return Position(publication.position.epoch, publication.position.tick, publication.index[first - 1].id)
 
 
-async def catch_up(feed: Feed, history: History, hub: Hub, *, shape: Shape, member: Member, start: Start) -> None:
+async def catch_up(feed: Feed, retained: Retained, hub: Hub, *, shape: Shape, member: Member, start: Start) -> None:
     """Bring `member` from its start to the channel's head and attach it. It is attached when this returns,
     or its connection is closed. Redis away: waits for it.
     """
     position, page = start.beneath or start.position, start.page
-    pager = history.forward(feed.channel, position.epoch)
+    pull = retained.forward(feed.channel, position.epoch)
     attempt = 0
     empty_since: float | None = None
+    away_since: float | None = None
+    now = asyncio.get_running_loop().time
     while member.wanted:
         if page is not None:
             for publication in page.publications:
-                if position == feed.head:
-                    break
-                if step(position, publication) is not Step.NEXT:
-                    _restart(feed, hub, shape, member, reason=Lost.EXPIRED)
-                    return
+                if position == feed.head or step(position, publication) is Step.GAP:
+                    break  # the next read, if there is one, shows whether the gap can be filled
+                if publication.position <= position:
+                    continue
                 messages = tuple(shape.messages(publication, position))
                 if messages:
                     size = sum(map(len, messages))
@@ -206,22 +235,29 @@ async def catch_up(feed: Feed, history: History, hub: Hub, *, shape: Shape, memb
             continue
         page = None
         try:
-            page = await pager.read(position)
-            attempt = 0
+            page = await pull.read(position, head)
+            attempt, away_since = 0, None
             if page.publications:
                 empty_since = None
             elif member.wanted:
                 # The head lay beyond before we read, and the stream has nothing: Redis lost its end. The relay may
                 # be putting it back.
-                now = asyncio.get_running_loop().time()
-                empty_since = empty_since or now
-                if now - empty_since > _AHEAD_SECONDS:
+                empty_since = empty_since or now()
+                if now() - empty_since > _AHEAD_SECONDS:
                     _restart(feed, hub, shape, member, reason=Lost.EXPIRED)
                     return
                 await asyncio.sleep(0.1)
-        except REDIS_ERRORS as error:
+        except Gone:
+            _restart(feed, hub, shape, member, reason=Lost.EXPIRED)
+            return
+        except AWAY as error:
             attempt += 1
-            _log.warning("cannot read a stream", channel=feed.channel, error=str(error), attempt=attempt)
+            _log.warning("cannot read history", channel=feed.channel, error=str(error), attempt=attempt)
+            if isinstance(error, LogAway):
+                away_since = away_since or now()
+                if now() - away_since > _LOG_SECONDS:
+                    _restart(feed, hub, shape, member, reason=Lost.EXPIRED)
+                    return
             await asyncio.sleep(backoff(attempt, most=2.0))
 
 

@@ -27,7 +27,7 @@ class World:
             nothing,
             Keys("notifiws"),
             pubsub=nothing,
-            history=nothing,
+            retained=nothing,
             sink=nothing,
             readiness=Readiness(),
             metrics=NodeMetrics(),

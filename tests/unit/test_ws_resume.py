@@ -19,7 +19,9 @@ from ws_service.groups import Frames
 from ws_service.history import Mark, Page
 from ws_service.hub import Hub
 from ws_service.metrics import NodeMetrics
-from ws_service.resume import Past, Start, catch_up, locate
+from ws_service.ports import LogAway
+from ws_service.resume import Past, Start, catch_up, locate, locate_patiently
+from ws_service.retained import Retained
 
 
 class World:
@@ -36,6 +38,8 @@ class World:
         self.epoch = "e1"
         self.heartbeat = None
         self.failing = False
+        self.log = Forgotten()
+        self.retained = Retained(self, self.log, NodeMetrics())  # type: ignore[arg-type]
 
     async def turns(self, most: int = 3) -> None:
         for _ in range(self.data.draw(st.integers(0, most), label="turns")):
@@ -83,6 +87,28 @@ class World:
                 page = [each for each in self.publications[: self.written] if each.position > self.feed.head]
                 assert self.feed.apply(page)
                 self.feed.settle(self.feed.confirmations)
+
+
+class Forgotten:
+    """As the log of a node that has none."""
+
+    async def page(self, channel: str, after: Position, until: Position) -> list[Publication] | None:
+        return None
+
+
+class Remembered(Forgotten):
+    """A log that has everything, in its own cuts, and is away now and then."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def page(self, channel: str, after: Position, until: Position) -> list[Publication] | None:
+        await self.world.turns()
+        if self.world.data.draw(st.integers(0, 5), label="log away") == 0:
+            raise LogAway
+        between = [each for each in self.world.publications if after < each.position <= until]
+        await self.world.turns()
+        return between[: self.world.data.draw(st.integers(1, 3), label="log page")]
 
 
 class Client:
@@ -154,8 +180,17 @@ def test_catch_up_while_history_is_trimmed(data: st.DataObject) -> None:
     asyncio.run(_catch_up(data, trim=True))
 
 
-async def _catch_up(data: st.DataObject, *, trim: bool) -> None:
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_what_the_stream_no_longer_has_comes_from_the_log(data: st.DataObject) -> None:
+    """From one to the other and back, whatever is trimmed meanwhile: nobody is told to fetch afresh."""
+    asyncio.run(_catch_up(data, trim=True, log=True))
+
+
+async def _catch_up(data: st.DataObject, *, trim: bool, log: bool = False) -> None:
     world = World(chain(data.draw(st.lists(st.integers(1, 4), min_size=2, max_size=14))), data)
+    if log:
+        world.retained.log = Remembered(world)  # type: ignore[assignment]
     world.written = data.draw(st.integers(0, len(world.publications)), label="written")
     before = world.publications[world.written - 1].position if world.written else Position.origin("e1")
     world.feed.confirm()
@@ -171,14 +206,15 @@ async def _catch_up(data: st.DataObject, *, trim: bool) -> None:
             await asyncio.sleep(0)
 
     helper = asyncio.create_task(trimming()) if trim else None
-    start: Start = await locate(world.feed, world, world, Past(since))  # type: ignore[arg-type]
+    start: Start = await locate_patiently(world.feed, world, world.retained, Past(since))  # type: ignore[arg-type]
     if not start.recovered:
         assert trim
+        assert not log
         client.reset(Lost.EXPIRED, start.position)
     first = client.position.event + 1
     world.failing = True
     await catch_up(
-        world.feed, world, world.hub, shape=Frames(), member=client, start=start,  # type: ignore[arg-type]
+        world.feed, world.retained, world.hub, shape=Frames(), member=client, start=start,  # type: ignore[arg-type]
     )  # fmt: skip
     await publishing
     if helper:
@@ -190,6 +226,7 @@ async def _catch_up(data: st.DataObject, *, trim: bool) -> None:
     assert client.position == world.feed.head
     if client.resets:
         assert trim
+        assert not log
         assert client.ids == sorted(set(client.ids))
     else:
         assert client.ids == list(range(first, client.position.event + 1))
@@ -213,10 +250,10 @@ async def _busier(data: st.DataObject) -> None:
     since = Position("e1", of.tick, of.event + data.draw(st.integers(0, 9), label="beyond"))
     client = Client(world, since)
     publishing = asyncio.create_task(world.publish(more))
-    start = await locate(world.feed, world, world, Past(since))  # type: ignore[arg-type]
+    start = await locate(world.feed, world, world.retained, Past(since))  # type: ignore[arg-type]
     assert (start.position, start.recovered) == (since, True)
     catching_up = asyncio.create_task(
-        catch_up(world.feed, world, world.hub, shape=Frames(), member=client, start=start)  # type: ignore[arg-type]
+        catch_up(world.feed, world.retained, world.hub, shape=Frames(), member=client, start=start)  # type: ignore[arg-type]
     )
     await publishing
     world.feed.apply([each for each in world.publications[: world.written] if each.position > world.feed.head])
@@ -244,10 +281,10 @@ async def test_a_tick_that_is_completed_while_it_is_asked_about(event: int, want
     world.feed.settle(world.feed.confirmations)
     world.written = world.marked = 1
     client = Client(world, Position("e1", 2, event))
-    start = await locate(world.feed, world, world, Past(client.position))  # type: ignore[arg-type]
+    start = await locate(world.feed, world, world.retained, Past(client.position))  # type: ignore[arg-type]
     assert start.recovered
     await catch_up(
-        world.feed, world, world.hub, shape=Frames(), member=client, start=start,  # type: ignore[arg-type]
+        world.feed, world.retained, world.hub, shape=Frames(), member=client, start=start,  # type: ignore[arg-type]
     )  # fmt: skip
     assert client.ids == want
 
@@ -260,10 +297,10 @@ async def test_a_client_that_is_ahead_of_this_node_waits_for_it() -> None:
     world.feed.settle(world.feed.confirmations)
     world.written = 2
     client = Client(world, world.publications[1].position)
-    start = await locate(world.feed, world, world, Past(client.position))  # type: ignore[arg-type]
+    start = await locate(world.feed, world, world.retained, Past(client.position))  # type: ignore[arg-type]
     assert start.recovered
     task = asyncio.create_task(
-        catch_up(world.feed, world, world.hub, shape=Frames(), member=client, start=start)  # type: ignore[arg-type]
+        catch_up(world.feed, world.retained, world.hub, shape=Frames(), member=client, start=start)  # type: ignore[arg-type]
     )
     await asyncio.sleep(0.01)
     assert not task.done()

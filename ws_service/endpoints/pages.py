@@ -16,8 +16,8 @@ from shared.position import Position
 from ws_service.errors import HttpError
 from ws_service.node import Node
 from ws_service.protocol import CUT
-from ws_service.redis_link import REDIS_ERRORS
 from ws_service.resume import Past, Start, locate
+from ws_service.retained import AWAY, Gone
 
 # A page ends before it gets larger; `more` says so. One event that is larger goes alone.
 PAGE_BYTES: Final = 1_000_000
@@ -55,7 +55,7 @@ class EventsPage(Response):
             try:
                 async with asyncio.timeout(_WAIT_SECONDS + 3.0):
                     body = await _page(*self._read)
-            except REDIS_ERRORS:
+            except AWAY:
                 raise unavailable() from None
             try:
                 async with asyncio.timeout(_SEND_SECONDS):
@@ -93,26 +93,28 @@ async def _cut(scope: Scope, receive: Receive) -> None:
 async def _page(node: Node, channel: str, since: Position | None, limit: int) -> bytes:
     """The body of an events page: event objects as they were captured, byte by byte."""
     feed = node.broker.join(channel)
+    loop = asyncio.get_running_loop()
+    enough = loop.time() + _WAIT_SECONDS
     try:
         if since is None:
             async with asyncio.timeout(_WAIT_SECONDS):
                 head = await feed.ready()
-            oldest = await node.history.first(channel, head.epoch)
-            start = Start(head if oldest is None else oldest.prev)
+            start = Start(await node.retained.oldest(channel, head))
         else:
-            start = await locate(feed, node.broker, node.history, Past(since))
+            start = await locate(feed, node.broker, node.retained, Past(since))
         if start.recovered is False:
             assert start.reason is not None
             raise HttpError(410, start.reason, _LOST[start.reason], "fetch afresh, then read without since")
         position, page = start.position, start.page
-        pager = node.history.forward(channel, position.epoch)
+        pull = node.retained.forward(channel, position.epoch)
         found: list[bytes] = []
         size = 0
         while True:
-            page = page or await pager.read(position)
+            heard = feed.head if feed.head is not None and feed.head.epoch == position.epoch else None
+            page = page or await pull.read(position, heard)
             for publication in page.publications:
                 if publication.prev > position:
-                    raise HttpError(410, Lost.EXPIRED, _LOST[Lost.EXPIRED], "fetch afresh, then read without since")
+                    break
                 for event in publication.events(position):
                     if len(found) == limit:
                         return _body(found, position, more=True)
@@ -122,9 +124,15 @@ async def _page(node: Node, channel: str, since: Position | None, limit: int) ->
                     found.append(data)
                     size += len(data)
                     position = event.position
+                position = max(position, publication.position)
             if page.last:
                 return _body(found, position, more=False)
+            if loop.time() > enough:
+                # A stretch of the log with little of this channel: the position says how far this is all.
+                return _body(found, position, more=True)
             page = None
+    except Gone:
+        raise HttpError(410, Lost.EXPIRED, _LOST[Lost.EXPIRED], "fetch afresh, then read without since") from None
     finally:
         node.broker.leave(feed)
 
@@ -135,5 +143,5 @@ def _body(events: list[bytes], position: Position, *, more: bool) -> bytes:
 
 
 def unavailable() -> HttpError:
-    """Redis does not answer."""
-    return HttpError(503, ErrorCode.UNAVAILABLE, "this node cannot read from Redis now", "try again in a moment")
+    """Redis, or the log where it is needed, does not answer."""
+    return HttpError(503, ErrorCode.UNAVAILABLE, "this node cannot read what is kept now", "try again in a moment")

@@ -150,10 +150,10 @@ class Listener:
         node.metrics.subscriptions.inc()
         try:
             # While Redis is away the client, which cannot be told to wait, waits as it is.
-            start = await locate_patiently(feed, node.broker, node.history, Past(request.since))
+            start = await locate_patiently(feed, node.broker, node.retained, Past(request.since))
             if start.recovered is False:
                 self.reset(cast(Lost, start.reason), start.position)
-            await catch_up(feed, node.history, node.hub, shape=request.shape, member=self, start=start)
+            await catch_up(feed, node.retained, node.hub, shape=request.shape, member=self, start=start)
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             raise

@@ -167,7 +167,7 @@ class Conversation:
         past = Past(request.since, request.rewind_events, request.rewind_seconds)
         try:
             async with asyncio.timeout(_SUBSCRIBE_SECONDS):
-                start = await locate_patiently(feed, node.broker, node.history, past)
+                start = await locate_patiently(feed, node.broker, node.retained, past)
                 declared = await node.broker.is_declared(request.channel)
             if not subscription.wanted:
                 return
@@ -191,7 +191,7 @@ class Conversation:
                     ),
                 )
             )
-            await catch_up(feed, node.history, node.hub, shape=Frames(), member=subscription, start=start)
+            await catch_up(feed, node.retained, node.hub, shape=Frames(), member=subscription, start=start)
             subscription.task = None
         except TimeoutError:
             if subscription.wanted:
