@@ -15,8 +15,8 @@ from notifiws.cli.errors import CliError
 _INTERRUPTED = 130
 # In the order of --help.
 _GROUPS = (
-    "up", "status", "down", "migrate", "watch", "adopt", "listener", "ws", "tail", "emit", "healthcheck", "demo",
-    "unbuilt",
+    "up", "status", "down", "migrate", "watch", "adopt", "listener", "ws", "tail", "emit", "healthcheck",
+    "doctor", "demo", "unbuilt",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import typer
 
 from notifiws.cli.errors import Failed
 
-COMMANDS = ("token", "gen", "doctor", "top", "verify", "bench")
+COMMANDS = ("token", "gen", "top", "verify", "bench")
 
 
 def register(app: typer.Typer) -> None:

@@ -130,7 +130,7 @@ def _field(status: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("token", "create", "--sub", "s"), ("gen", "types", "--lang", "python"), ("doctor",)]
+    "arguments", [("token", "create", "--sub", "s"), ("gen", "types", "--lang", "python"), ("bench",)]
 )
 def test_what_is_not_built_yet_says_so(arguments: tuple[str, ...]) -> None:
     ended = run(*arguments)

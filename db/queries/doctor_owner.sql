@@ -1,0 +1,4 @@
+-- Whose schema notifiws is. → owner text (null: there is none), is_owner boolean: we act as that role
+select pg_get_userbyid(n.nspowner)::text as owner, coalesce(pg_has_role(n.nspowner, 'usage'), true) as is_owner
+from (select 1) one
+left join pg_namespace n on n.nspname = 'notifiws'
