@@ -135,7 +135,7 @@ class Reader:
     def _failed(self, error: Exception) -> Exception:
         """What a failure means. Said once until it is over."""
         text = str(error) or type(error).__name__
-        if isinstance(error, LogRefused | _REFUSALS):
+        if isinstance(error, (LogRefused, *_REFUSALS)):
             failure: Exception = LogRefused(text)
             mend = "positions older than the Redis window are answered with `expired` until that is mended"
         else:
