@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -32,7 +33,7 @@ async def test_health(node: RunningNode, publisher: Publisher) -> None:
     async with httpx.AsyncClient(base_url=node.url) as client:
         assert (await client.head("/healthz")).status_code == (await client.head("/readyz")).status_code == 200
     ready = await node.get("/readyz", headers={"Host": "anything"})
-    assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "version": version("notifiws"), "reasons": []})
     await publisher.beat()
     async with node.v1() as client:
         await client.ask(type="subscribe", id=1, channel="sales")

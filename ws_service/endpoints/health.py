@@ -19,7 +19,8 @@ def router(node: Node) -> APIRouter:
     @routes.get("/readyz", summary="Whether this node serves, and if not, why")
     async def readyz() -> Response:
         ready = node.readiness.ready
-        return _json({"ready": ready, "reasons": node.readiness.reasons}, 200 if ready else 503)
+        body = {"ready": ready, "version": node.version, "reasons": node.readiness.reasons}
+        return _json(body, 200 if ready else 503)
 
     @routes.get("/metrics", summary="Prometheus metrics")
     async def metrics() -> Response:

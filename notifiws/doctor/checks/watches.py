@@ -13,7 +13,9 @@ ALL_EVENTS: Final = ("insert", "update", "delete", "truncate")
 # Bits of pg_trigger.tgtype, in the order of the events above.
 _BITS: Final = {"insert": 4, "delete": 8, "update": 16, "truncate": 32}
 # pg_notify('name', …) and NOTIFY name, inside a function's source. A name that is put together escapes it.
-_CALL: Final = re.compile(r"\bpg_notify\s*\(\s*(?:E?'((?:[^']|'')*)'|([^',)]+))", re.IGNORECASE)
+_CALL: Final = re.compile(r"\bpg_notify\s*\(\s*E?'((?:[^']|'')*)'\s*,", re.IGNORECASE)
+_ANY_CALL: Final = re.compile(r"\bpg_notify\s*\(", re.IGNORECASE)
+_COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _STATEMENT: Final = re.compile(
     r"(?:^|;|\bthen|\bbegin|\belse)\s*notify\s+(\"(?:[^\"]|\"\")+\"|[a-z_]\w*)", re.IGNORECASE
 )
@@ -190,7 +192,7 @@ def notify_trigger(facts: Facts) -> Iterator[Found]:
     for row in seen(facts.notifiers):
         table, names = row["table"], notified(row["source"])
         trigger = f"trigger {row['trigger']} on {table}"
-        if not names:
+        if not names and _ANY_CALL.search(_COMMENT.sub(" ", row["source"])):
             yield Found(
                 f"{trigger} sends NOTIFY on a channel whose name it puts together",
                 f"{_instead(row, 'CHANNEL')}, then drop the trigger",
@@ -220,7 +222,7 @@ def _instead(row: Row, channel: str) -> str:
 
 def notified(source: str) -> list[str]:
     """The NOTIFY channels that a function's source names, in order. Comments are not looked at."""
-    source = re.sub(r"--[^\n]*|/\*.*?\*/", " ", source, flags=re.DOTALL)
+    source = _COMMENT.sub(" ", source)
     names = [match[1].replace("''", "'") for match in _CALL.finditer(source) if match[1]]
     for match in _STATEMENT.finditer(source):
         word = match[1]
@@ -230,5 +232,5 @@ def notified(source: str) -> list[str]:
 
 def channel_for(name: str) -> str:
     """A public name for a NOTIFY channel, as near to it as the rules allow; `sales_channel` becomes `sales`."""
-    plain = re.sub(r"[^a-z0-9_.:-]+", "_", name.lower()).lstrip("_.:-")
+    plain = re.sub(r"[^a-z0-9_.:-]+", "_", name.lower()).strip("_.:-")
     return re.sub(r"_(channel|notify|notifications?|events?)$", "", plain) or "events"
