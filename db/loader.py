@@ -50,15 +50,20 @@ def migrations() -> tuple[Migration, ...]:
 
 @cache
 def functions() -> str:
-    """All functions and views, then who may use them. Bodies are checked when called, not when applied."""
-    paths = [*sorted((_HERE / "functions").glob("*.sql")), _HERE / "privileges.sql"]
-    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    """All functions and views. Bodies are checked when called, not when applied."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted((_HERE / "functions").glob("*.sql")))
+
+
+@cache
+def privileges() -> str:
+    """Who may use the schema."""
+    return (_HERE / "privileges.sql").read_text(encoding="utf-8")
 
 
 @cache
 def functions_digest() -> str:
-    """Tells one release's functions from another's."""
-    return hashlib.sha256(functions().encode()).hexdigest()[:32]
+    """Tells one release's functions and privileges from another's."""
+    return hashlib.sha256(f"{functions()}\n{privileges()}".encode()).hexdigest()[:32]
 
 
 @cache

@@ -235,6 +235,7 @@ class _Migrate:
         there = await self._call("functions_there")
         await self._conn.execute(loader.functions())
         await self._call("drop_obsolete", there)
+        await self._conn.execute(loader.privileges())
         await self._call("record_version", loader.schema_version(), COMPATIBLE_FROM, loader.functions_digest())
 
     async def _renew_captures(self, state: State) -> tuple[str, ...]:
