@@ -33,6 +33,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
+declare
+    watched text;
 begin
     perform notifiws.check_channel(channel);
     if coalesce(octet_length(pg_channel), 0) not between 1 and 63 then
@@ -43,8 +45,18 @@ begin
         raise exception 'NOTIFY channel % is used by notifiws itself', quote_literal(pg_channel)
             using errcode = 'invalid_parameter_value', hint = 'adopt the channel that your own trigger notifies';
     end if;
+    if exists (select from notifiws.live_query_entry q where q.channel = channel) then
+        raise exception 'channel % carries the results of a live query', quote_literal(channel)
+            using errcode = 'object_in_use', hint = 'adopt under a channel of its own: the newest event of that one is the result';
+    end if;
     insert into notifiws.adopted as a (pg_channel, channel) values (pg_channel, channel)
     on conflict on constraint adopted_pkey do update set channel = excluded.channel;
+    -- Not refused: who moves from one to the other has both for a while, and the NOTIFYs may be of something else.
+    select string_agg(w.source, ', ' order by w.source) into watched from notifiws.watch_entry w where w.channel = channel;
+    if watched is not null then
+        raise warning 'channel % also carries the changes of %: what these NOTIFYs tell of them comes twice', quote_literal(channel), watched
+            using hint = 'adopt under another channel, or unadopt again once clients read the watch';
+    end if;
     perform pg_notify('notifiws_config', '');
 end
 $$;

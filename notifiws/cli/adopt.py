@@ -42,6 +42,13 @@ def _call(query: str, data_dir: "DataDir", *args: str) -> None:
     from notifiws.cli.connect import run
 
     async def work(connection: "asyncpg.Connection[Any]") -> None:
+        connection.add_log_listener(_warn)
         await connection.execute(loader.query(query), *args)
 
     run(data_dir, work)
+
+
+def _warn(_: object, message: "asyncpg.PostgresLogMessage") -> None:
+    """What the database takes, and warns of."""
+    if getattr(message, "severity_en", None) == "WARNING":
+        typer.echo(f"warning: {message.message}\nfix: {message.hint}", err=True)

@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import asyncpg
 import pytest
@@ -24,8 +26,14 @@ class Ended:
     err: str
 
 
-async def run(*arguments: str, url: str | None = None, stdin: str = "", cwd: Path | None = None) -> Ended:
-    environ = {**os.environ, **({"DATABASE_URL": url} if url else {})}
+async def run(
+    *arguments: str,
+    url: str | None = None,
+    stdin: str = "",
+    cwd: Path | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Ended:
+    environ = {**os.environ, **settings, **({"DATABASE_URL": url} if url else {})}
     process = await asyncio.create_subprocess_exec(
         str(NOTIFIWS),
         *arguments,

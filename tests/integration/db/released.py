@@ -1,7 +1,7 @@
 """Released schemas as they were, and the listener that ran on them: what an upgrade starts from, and runs beside.
 
-A folder of releases/ each: `tables.sql` (its migrations), `functions.sql` (functions, views, privileges), `queries.sql` (its
-named queries). They are history: a release adds a folder and changes none.
+A folder of releases/ each: `tables.sql` (its migrations), `functions.sql` (functions, views, privileges), `queries.sql`
+(its named queries). They are history: a release adds a folder and changes none.
 """
 
 import asyncio

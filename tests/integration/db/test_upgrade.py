@@ -1,10 +1,9 @@
-"""From every released schema to this one, with data, writers and the old listener running: nothing lost, nobody waits."""
+"""From every released schema to this one, with data, writers and the old listener running: nothing is lost."""
 
 import asyncio
 import itertools
-import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
