@@ -63,6 +63,8 @@ async def _main(settings: Settings, database_url: str, redis_url: str, sock: soc
         database_url,
         publisher,
         retention=settings.retention,
+        live_query_seconds=settings.live_query_seconds,
+        live_query_bytes=settings.live_query_bytes,
         emit_bytes=settings.emit_bytes,
         readiness=readiness,
         metrics=metrics,
@@ -81,7 +83,9 @@ async def _main(settings: Settings, database_url: str, redis_url: str, sock: soc
 
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
-    health = asyncio.create_task(serve(application(readiness, metrics, lambda: listener.role), sock))
+    health = asyncio.create_task(
+        serve(application(readiness, metrics, lambda: listener.role, lambda: listener.failing), sock)
+    )
     host, port = sock.getsockname()[:2]
     log.info("listener started", url=f"http://{host}:{port}")
     # Without its probes' answers it would be taken for dead: better to be started again.

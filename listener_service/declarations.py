@@ -1,7 +1,7 @@
-"""What is watched and adopted: read at the start of a leadership and when a NOTIFY says that it changed.
+"""What is watched, adopted and queried live: read at the start of a leadership and when a NOTIFY says that it changed.
 
-Also has capture functions follow tables whose shape changed. Works on a session of its own, so that neither the relay
-nor the doorbell waits for it.
+Also has capture functions follow tables whose shape changed, and live queries partitions. Works on a session of its
+own, so that neither the relay nor the doorbell waits for it.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ from typing import Final
 
 from listener_service.doorbell import PostgresDoorbell
 from listener_service.heartbeat import Heartbeat
+from listener_service.live_queries import LiveQueries
+from listener_service.live_query import LiveQuery
 from listener_service.session import FAILURES, Session, explain, open_session
 from shared.backoff import backoff
 from shared.logs import logger
@@ -20,14 +22,14 @@ log = logger("declarations")
 EVERY: Final = 3.0
 
 
-async def follow(url: str, doorbell: PostgresDoorbell, heartbeat: Heartbeat) -> None:
-    """Keep doorbell and heartbeat told, for ever. Only cancellation ends it."""
+async def follow(url: str, doorbell: PostgresDoorbell, heartbeat: Heartbeat, live_queries: LiveQueries) -> None:
+    """Keep them told, for ever. Only cancellation ends it."""
     attempt = 0
     while True:
         try:
             async with open_session(url, "notifiws declarations") as session:
                 while True:
-                    await _tell(session, doorbell, heartbeat)
+                    await _tell(session, doorbell, heartbeat, live_queries)
                     attempt = 0
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(EVERY):
@@ -39,11 +41,23 @@ async def follow(url: str, doorbell: PostgresDoorbell, heartbeat: Heartbeat) -> 
             await asyncio.sleep(backoff(attempt))
 
 
-async def _tell(session: Session, doorbell: PostgresDoorbell, heartbeat: Heartbeat) -> None:
+async def _tell(session: Session, doorbell: PostgresDoorbell, heartbeat: Heartbeat, live_queries: LiveQueries) -> None:
     doorbell.config_changed.clear()
     refreshed = await session.value("refresh_watches")
     if refreshed:
         log.info("capture follows the new shape of tables", watches=refreshed)
+    if followed := await session.value("refresh_touches"):
+        log.info("live queries follow the partitions of tables", tables=followed)
     adopted = await session.rows("adopted")
     await doorbell.adopt({row["pg_channel"]: row["channel"] for row in adopted})
+    claimed = await session.rows("live_query_claim", live_queries.term)
+    # Before the heartbeat, which has the nodes look.
+    await live_queries.follow(
+        [
+            LiveQuery(
+                row["channel"], row["version"], frozenset(row["tables"]), row["throttle"], row["every"], row["digest"]
+            )
+            for row in claimed
+        ]
+    )
     heartbeat.declare(row["channel"] for row in await session.rows("declared_channels"))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,14 +16,21 @@ from shared.metrics import CONTENT_TYPE, exposition
 from shared.readiness import Readiness
 
 
-def application(readiness: Readiness, metrics: Metrics, role: Callable[[], str]) -> Starlette:
-    """The three pages."""
+def application(
+    readiness: Readiness,
+    metrics: Metrics,
+    role: Callable[[], str],
+    failing: Callable[[], Mapping[str, str]] = dict,
+) -> Starlette:
+    """The three pages. `failing`: what is wrong with live queries, by channel; the listener is ready all the same."""
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"alive": True})
 
     async def readyz(request: Request) -> Response:
         body = {"ready": readiness.ready, "role": role(), "reasons": readiness.reasons}
+        if errors := failing():
+            body["live_queries"] = [{"channel": channel, "error": errors[channel]} for channel in sorted(errors)]
         return JSONResponse(body, 200 if readiness.ready else 503)
 
     async def scrape(request: Request) -> Response:

@@ -1,7 +1,7 @@
 """One listener process: connects, stands by, leads, stands by again. Nothing it depends on ends it.
 
 The parts it puts together: `leader.py` (the lock), `relay.py` (the leader's loop), `doorbell.py`, `heartbeat.py`,
-`declarations.py`, `retention.py`.
+`declarations.py`, `retention.py`, `live_queries.py`.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from db.migrate import SchemaError, check_schema
 from listener_service import declarations, epoch, leader, retention
 from listener_service.doorbell import PostgresDoorbell
 from listener_service.heartbeat import Heartbeat
+from listener_service.live_queries import LiveQueries
+from listener_service.live_query_runs import PostgresRuns
 from listener_service.log import PostgresLog
 from listener_service.metrics import Metrics
 from listener_service.pace import PACE, Pace
@@ -40,6 +42,8 @@ class Listener:
         publisher: RedisPublisher,
         *,
         retention: float,
+        live_query_seconds: float,
+        live_query_bytes: int,
         emit_bytes: int,
         readiness: Readiness,
         metrics: Metrics,
@@ -48,6 +52,8 @@ class Listener:
         self._url = database_url
         self._publisher = publisher
         self._retention = retention
+        self._live_query_limits = live_query_seconds, live_query_bytes
+        self._live_queries: LiveQueries | None = None
         self._emit_bytes = emit_bytes
         self._readiness = readiness
         self._metrics = metrics
@@ -62,6 +68,11 @@ class Listener:
     def role(self) -> str:
         """`leader` or `standby`."""
         return "leader" if self._leads else "standby"
+
+    @property
+    def failing(self) -> dict[str, str]:
+        """What is wrong with live queries, by channel."""
+        return self._live_queries.failing if self._live_queries else {}
 
     def stop(self) -> None:
         """End soon: /readyz is 503 from now on."""
@@ -133,6 +144,13 @@ class Listener:
         adapter = PostgresLog(session)
         name = self._publisher.epoch = await epoch.settle(adapter)
         await session.value("limit_emit", self._emit_bytes)
+        # Through the very session that holds the lock, so that a later leader has a later term.
+        term: int = await session.value("live_query_term")
+        seconds, most_bytes = self._live_query_limits
+        runs = PostgresRuns(self._url, term, seconds=seconds, most_bytes=most_bytes)
+        live_queries = self._live_queries = LiveQueries(
+            term, runs, self._publisher, metrics=self._metrics, on_result=self._doorbell.ring
+        )
         relay = Relay(
             name,
             adapter,
@@ -144,6 +162,7 @@ class Listener:
             stopping=self._stopping,
             pace=self._pace,
             on_channels=self._heartbeat.written,
+            on_touched=live_queries.touched,
         )
         log.info("leadership gained", epoch=name)
         self._leads = True
@@ -155,7 +174,8 @@ class Listener:
                 beside = [
                     tasks.create_task(leader.keep(session)),
                     tasks.create_task(leader.watch(session, self._readiness)),
-                    tasks.create_task(declarations.follow(self._url, self._doorbell, self._heartbeat)),
+                    tasks.create_task(declarations.follow(self._url, self._doorbell, self._heartbeat, live_queries)),
+                    tasks.create_task(live_queries.run()),
                     tasks.create_task(retention.rotate(self._url, self._retention, self._metrics)),
                 ]
                 try:
@@ -178,6 +198,8 @@ class Listener:
             self._leads = False
             self._metrics.leader.set(0)
             self._heartbeat.follow()
+            self._live_queries = None
+            runs.close()
             self._doorbell.adopted.clear()
             await self._doorbell.adopt({})
 

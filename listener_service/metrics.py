@@ -1,5 +1,7 @@
 """The listener's metrics. Times are seconds."""
 
+import contextlib
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shared.metrics import LATENCY_BUCKETS
@@ -43,4 +45,30 @@ class Metrics:
         self.redis_lost = counter("redis_lost_total", "Times that Redis was found to have lost its newest writes")
         self.reconnects = counter("reconnects_total", "Connections made again, by what they are for", ("connection",))
         self.leaderships = counter("leaderships_total", "Times that this listener became the leader")
+        self.live_query_runs = Counter(
+            "notifiws_live_query_runs_total",
+            "Runs of live queries that went well, by outcome",
+            ["channel", "outcome"],
+            registry=self.registry,
+        )
+        self.live_query_errors = Counter(
+            "notifiws_live_query_errors_total",
+            "Runs of live queries that failed",
+            ["channel"],
+            registry=self.registry,
+        )
+        self.live_query_seconds = Histogram(
+            "notifiws_live_query_seconds",
+            "How long a live query ran",
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
         self.rotations = counter("retention_rotations_total", "Slots of the log that retention emptied")
+
+    def forget_live_query(self, channel: str) -> None:
+        """A dropped query's series end."""
+        for labels in ((channel, "changed"), (channel, "unchanged")):
+            with contextlib.suppress(KeyError):
+                self.live_query_runs.remove(*labels)
+        with contextlib.suppress(KeyError):
+            self.live_query_errors.remove(channel)

@@ -31,6 +31,7 @@ from shared.position import Position
 from shared.redis_url import timeouts
 
 SCRIPT: Final = Path(__file__).with_name("publish.lua").read_text(encoding="utf-8")
+DECLARE: Final = Path(__file__).with_name("declare.lua").read_text(encoding="utf-8")
 MARK: Final = Path(__file__).with_name("mark.lua").read_text(encoding="utf-8")
 SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
@@ -127,6 +128,16 @@ class RedisPublisher:
     async def declare(self, channels: Sequence[str]) -> None:
         """Tell the nodes the declared channels."""
         await self._do("SET", self._keys.channels, json.dumps(channels))
+
+    async def declare_live_queries(self, term: int, channels: Sequence[str]) -> None:
+        """Tell the nodes which channels carry a live query, unless a later leader of this epoch has."""
+        said = json.dumps({"epoch": self.epoch, "term": term, "channels": list(channels)})
+        await self._do("EVAL", DECLARE, "1", self._keys.live_queries, str(term), said)
+
+    async def without_stream(self, channels: Sequence[str]) -> set[str]:
+        """Those of them of which Redis has no event in this epoch."""
+        found = [await self._do("EXISTS", self._keys.stream(channel, self.epoch)) for channel in channels]
+        return {channel for channel, there in zip(channels, found, strict=True) if not there}
 
     async def declared(self) -> list[str]:
         """What was last declared here."""

@@ -94,13 +94,14 @@ async def open_session(url: str, name: str) -> AsyncIterator[Session]:
         session.terminate()
 
 
-async def connect(url: str, name: str) -> Session:
-    """See `open_session`; the caller ends it."""
+async def connect(url: str, name: str, *, relay: bool = True) -> Session:
+    """See `open_session`; the caller ends it. `relay` False: with neither the relay's settings nor its guard."""
     connection = await _connect(url, name)
     try:
         _guard_socket(connection)
-        await connection.fetch(loader.query("relay_settings"), timeout=QUERY_SECONDS)
-        await connection.fetch(loader.query("guard_settings"), IDLE_TIMEOUT, timeout=QUERY_SECONDS)
+        if relay:
+            await connection.fetch(loader.query("relay_settings"), timeout=QUERY_SECONDS)
+            await connection.fetch(loader.query("guard_settings"), IDLE_TIMEOUT, timeout=QUERY_SECONDS)
     except BaseException:
         connection.terminate()
         raise

@@ -25,6 +25,11 @@ class Keys:
         return f"{self.namespace}:channels"
 
     @property
+    def live_queries(self) -> str:
+        """String: `{"epoch", "term", "channels"}`, those that carry a live query, as the leader of that term says."""
+        return f"{self.namespace}:live_queries"
+
+    @property
     def published(self) -> str:
         """String: `<epoch>:<tick>:<floor>`, the last tick that is wholly published; behind the log, Redis lost it."""
         return f"{self.namespace}:published"

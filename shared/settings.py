@@ -121,7 +121,14 @@ class Settings(BaseSettings):
 
     # What comes in
     emit_bytes: Annotated[Bytes, Field(le=500_000_000)] = Field(
-        8_000_000, description="size that a payload of `notifiws.emit` may have, as JSON text; the leading listener sets it"
+        8_000_000,
+        description="size that a payload of `notifiws.emit` may have, as JSON text; the leading listener sets it",
+    )
+
+    # Live queries
+    live_query_seconds: Seconds = Field(5.0, description="time a run of a live query may take, then it has failed")
+    live_query_bytes: Annotated[Bytes, Field(le=100_000_000)] = Field(
+        1_000_000, description="size of a live query's result, then the run has failed"
     )
 
     # Who may come in
