@@ -66,6 +66,7 @@ async def _main(settings: Settings, database_url: str, redis_url: str, sock: soc
         live_query_seconds=settings.live_query_seconds,
         live_query_bytes=settings.live_query_bytes,
         emit_bytes=settings.emit_bytes,
+        max_event_bytes=settings.max_event_bytes,
         readiness=readiness,
         metrics=metrics,
         pace=pace,

@@ -2,17 +2,30 @@
 
 A publication holds consecutive events of one channel and tick, at most 500 and 256 KB of frame (one larger event goes
 alone). `prev` links each to the channel's former one. What is already published, found after a crash or a lost answer,
-is dropped by event, never by part, so parts need not fall on the same borders again. Touches are taken out here: they
-only say which tables were written to, for the live queries.
+is dropped by event, never by part, so parts need not fall on the same borders again. In place of an event that is left
+out comes a break of the chain, which tells nodes and clients. Touches are taken out here: they only say which tables
+were written to, for the live queries.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from listener_service.heads import Found, Heads
 from listener_service.ports import Append, Outcome, Tick
 from shared.event import EncodedEvent, LogRow, encode_event
 from shared.position import Position
-from shared.publication import encode, split
+from shared.publication import MAX_FRAME_BYTES, encode, encode_break, split
+
+
+class LeftOut(NamedTuple):
+    """An event too large for Redis: what its log line says."""
+
+    channel: str
+    table: str | None
+    key: str | None
+    id: int
+    bytes: int
 
 
 class Batch:
@@ -29,14 +42,26 @@ class Batch:
         self.written: set[str] = set()
         self._heads = heads
         self._pending: dict[str, list[EncodedEvent]] = {}
+        # What the log's reader left out already.
+        self.left_out: list[LeftOut] = []
+        self._large: dict[int, LeftOut] = {}
         for row in rows:
             if row.op == "touch":
                 self.touched.add(int(row.key or 0))
                 continue
             if row.op != "result":
                 self.written.add(row.channel)
-            self._pending.setdefault(row.channel, []).append(encode_event(row))
+            event = encode_event(row)
+            self._pending.setdefault(row.channel, []).append(event)
             self.events += 1
+            if row.left_out or len(event.data) > MAX_FRAME_BYTES:  # goes alone, and perhaps not at all
+                named = LeftOut(
+                    row.channel, row.source, row.key and row.key[:200], row.id, row.left_out or len(event.data)
+                )
+                if row.left_out:
+                    self.left_out.append(named)
+                else:
+                    self._large[row.id] = named
             self.first_at = min(self.first_at, row.at)
 
     @property
@@ -58,10 +83,20 @@ class Batch:
             expected, prev = self._heads.expected(channel), self._heads.former(channel)
             for part in split(events):
                 position = Position(epoch, number, part[-1].id)
-                data = encode(channel, prev, position, self.tick.cut_us, part)
+                if part[-1].data:
+                    data = encode(channel, prev, position, self.tick.cut_us, part)
+                else:
+                    data = encode_break(channel, position, self.tick.cut_us)
                 appends.append(Append(channel, expected, position, data))
                 expected = prev = position
         return appends
+
+    def leave_out(self, append: Append) -> LeftOut:
+        """Publish a break in place of the one large event of `append`."""
+        events = self._pending[append.channel]
+        place = next(place for place, event in enumerate(events) if event.id == append.position.event)
+        events[place] = replace(events[place], data=b"")
+        return self._large[events[place].id]
 
     def settle(self, appends: Sequence[Append], outcomes: Sequence[Outcome]) -> dict[str, Found]:
         """Take in the answers to `appends`; returns what refusals revealed, by channel. Raises Overtaken."""

@@ -45,6 +45,7 @@ class Listener:
         live_query_seconds: float,
         live_query_bytes: int,
         emit_bytes: int,
+        max_event_bytes: int,
         readiness: Readiness,
         metrics: Metrics,
         pace: Pace = PACE,
@@ -55,6 +56,7 @@ class Listener:
         self._live_query_limits = live_query_seconds, live_query_bytes
         self._live_queries: LiveQueries | None = None
         self._emit_bytes = emit_bytes
+        self._max_event_bytes = max_event_bytes
         self._readiness = readiness
         self._metrics = metrics
         self._pace = pace
@@ -141,7 +143,7 @@ class Listener:
 
     async def _term(self, session: Session) -> None:
         """One leadership, from winning the lock to losing or leaving it. Raises LeadershipLost."""
-        adapter = PostgresLog(session)
+        adapter = PostgresLog(session, self._max_event_bytes)
         name = self._publisher.epoch = await epoch.settle(adapter)
         await session.value("limit_emit", self._emit_bytes)
         # Through the very session that holds the lock, so that a later leader has a later term.

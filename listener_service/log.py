@@ -44,8 +44,10 @@ def _or_lost() -> Iterator[None]:
 class PostgresLog:
     """See Log."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, max_event_bytes: int = 64 * PAGE_BYTES) -> None:
+        """Of rows beyond `max_event_bytes` only the head is read: see LogRow.left_out."""
         self._session = session
+        self._max_event_bytes = max_event_bytes
 
     async def meta(self) -> Meta:
         """Which history this is."""
@@ -70,7 +72,9 @@ class PostgresLog:
     async def cut(self) -> Cut | None:
         """See Log."""
         with _or_lost():
-            rows = await self._session.rows("cut", CUT_ROWS, CUT_BYTES, timeout=CUT_SECONDS)
+            # What might hold a row that is left out is paged.
+            most = min(CUT_BYTES, self._max_event_bytes)
+            rows = await self._session.rows("cut", CUT_ROWS, most, timeout=CUT_SECONDS)
         if not rows:
             return None
         number, at, _, more = rows[0][:4]
@@ -92,7 +96,7 @@ class PostgresLog:
                         raise LeadershipLost(f"tick {tick.number} is no longer in the log")
                     arguments = found["s1"], found["s2"], after
                     sizes = await connection.cursor(loader.query("tick_rows_narrow"), *arguments)
-                    rows = await connection.cursor(loader.query("tick_rows_wide"), *arguments)
+                    rows = await connection.cursor(loader.query("tick_rows_wide"), *arguments, self._max_event_bytes)
                 yield self._pages(sizes, rows)
             finally:
                 if not connection.is_closed():
@@ -109,7 +113,8 @@ class PostgresLog:
             if more and len(coming) < PAGE_ROWS:
                 async with turn():
                     found = await sizes.fetch(PAGE_ROWS, timeout=PAGE_SECONDS)
-                coming.extend(row["bytes"] for row in found)
+                # A row that is left out comes without its texts.
+                coming.extend(size if (size := row["bytes"]) <= self._max_event_bytes else 0 for row in found)
                 more = len(found) == PAGE_ROWS
             count, size = 0, 0
             while coming and count < PAGE_ROWS and (count == 0 or size + coming[0] <= PAGE_BYTES):
@@ -117,9 +122,11 @@ class PostgresLog:
                 count += 1
             if count == 0:
                 return
-            async with turn():
-                page = await rows.fetch(count, timeout=PAGE_SECONDS)
-            yield [LogRow(*row) for row in page]
+            yield await self._page(rows, count)  # no name keeps it here: a page may be one very large row
+
+    async def _page(self, rows: "asyncpg.cursor.Cursor[asyncpg.Record]", count: int) -> Sequence[LogRow]:
+        async with self._session.turn():
+            return [LogRow(*row) for row in await rows.fetch(count, timeout=PAGE_SECONDS)]
 
     async def adopt(self, payloads: Sequence[tuple[str, str]]) -> None:
         """See Log."""

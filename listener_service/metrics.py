@@ -42,6 +42,9 @@ class Metrics:
         )
         self.adopted_queued = gauge("adopted_queued_bytes", "Adopted payloads that wait for the log")
         self.refused = counter("refused_heads_total", "Appends that Redis refused, by what that revealed", ("found",))
+        self.left_out = counter(
+            "left_out_total", "Events left out because they are too large, by whom for", ("too_large_for",)
+        )
         self.redis_lost = counter("redis_lost_total", "Times that Redis was found to have lost its newest writes")
         self.reconnects = counter("reconnects_total", "Connections made again, by what they are for", ("connection",))
         self.leaderships = counter("leaderships_total", "Times that this listener became the leader")

@@ -14,6 +14,7 @@ class Pace:
     """Seconds. `tick`: the least time from one tick to the next in the long run; `burst`: so many ticks may be ahead
     of it. `look`: from a tick to the first look for more, doubled from look to look; once that is `doze` the relay
     tries to sleep. `poll`: the most time between looks while somebody keeps it awake; `fallback`: while it sleeps.
+    `patience`: how long a large publication that Redis refuses, and nothing else, is tried again at least.
     """
 
     tick: float = 0.010
@@ -22,6 +23,7 @@ class Pace:
     doze: float = 0.002
     poll: float = 0.050
     fallback: float = 1.0
+    patience: float = 5.0
 
 
 PACE: Final = Pace()

@@ -117,6 +117,9 @@ class Publisher(Protocol):
     async def marked(self) -> Mark | None:
         """What was last marked in this epoch. Behind what was completed: Redis has lost its newest writes."""
 
+    async def probe(self) -> None:
+        """Return if Redis takes a small write: tells a Redis in trouble from a publication that is too large."""
+
 
 class Doorbell(Protocol):
     """How writers wake a sleeping relay. No method raises: without its connection nobody sleeps."""

@@ -116,6 +116,10 @@ class RedisPublisher:
         epoch, tick, floor = value.decode().split(":") if value else ("", "0", "0")
         return Mark(int(tick), int(floor)) if epoch == self.epoch else None
 
+    async def probe(self) -> None:
+        """See Publisher."""
+        await self._do("SET", self._keys.relay_probe, self.epoch, "EX", "60")
+
     async def last_beat(self) -> bytes | None:
         """The heartbeat that was shown last, by whoever leads."""
         value: bytes | None = await self._do("GET", self._keys.relay)

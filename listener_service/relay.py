@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
-from listener_service.cut import Batch
+from listener_service.cut import Batch, LeftOut
 from listener_service.heads import Found, Heads
 from listener_service.metrics import Metrics
 from listener_service.pace import PACE, Budget, Pace
-from listener_service.ports import Cut, Doorbell, Log, Mark, Overtaken, Publisher, RedisAway, Tick
+from listener_service.ports import Append, Cut, Doorbell, Log, Mark, Overtaken, Publisher, RedisAway, Tick
+from listener_service.trial import Trial, in_turn, large
 from shared.backoff import backoff
 from shared.codes import Unready
 from shared.event import LogRow
@@ -67,6 +68,7 @@ class Relay:
         self._epoch = epoch
         self._budget = Budget(pace, monotonic())
         self._failures = 0
+        self._trial: Trial | None = None
         self._unpublished: tuple[Tick, float] | None = None
         self.completed = 0
         self.losses = 0
@@ -171,8 +173,11 @@ class Relay:
             try:
                 async with self._log.pages(tick, after) as rows_of_page:
                     async for rows in rows_of_page:
-                        await self._push(self._batch(tick, rows))
-                        after = rows[-1].id
+                        last = rows[-1].id
+                        batch = self._batch(tick, rows)
+                        del rows  # one of them may be very large
+                        await self._push(batch)
+                        after = last
                         pages += 1
                         if pages % 200 == 0:
                             log.info("publishing a big tick", tick=tick.number, pages=pages, last_event=after)
@@ -194,23 +199,60 @@ class Relay:
         # The tick is durable, so all that touched has committed: a query that is run from now on sees it.
         self._on_touched(batch.touched)
         self._metrics.events.inc(batch.events)
+        for event in batch.left_out:
+            self._left_out(
+                event,
+                "bound",
+                "raise NOTIFIWS_MAX_EVENT_BYTES, or capture fewer columns (notifiws.watch(..., columns => ...))",
+            )
         return batch
 
     async def _push(self, batch: Batch) -> None:
         """Publish a batch. Raises RedisAway; calling it again goes on."""
         while appends := batch.appends():
+            for group in in_turn(appends):
+                if not await self._append(batch, group):
+                    break
+
+    async def _append(self, batch: Batch, appends: Sequence[Append]) -> bool:
+        """One call of Redis. False: its one event is left out instead. Raises RedisAway."""
+        first, trial = appends[0], self._trial
+        tried = trial is not None and trial.is_about(first)
+        if tried:
+            await self._publisher.probe()
+        try:
             outcomes = await self._publisher.append(appends)
-            self._redis_is_back()
-            self._metrics.publications.inc(sum(outcome.written for outcome in outcomes))
-            self._metrics.published_bytes.inc(
-                sum(len(append.data) for append, outcome in zip(appends, outcomes, strict=True) if outcome.written)
-            )
-            for channel, found in batch.settle(appends, outcomes).items():
-                self._metrics.refused.labels(found.name.lower()).inc()
-                if found is Found.BEHIND:
-                    self._lost(channel=channel, tick=batch.tick.number)
-                    # Only a leader may write over a hole: a deposed one could not tell it from its own lateness.
-                    await self._log.confirm()
+        except RedisAway as away:
+            if not large(first):
+                raise
+            if trial is None or not tried:
+                self._trial = Trial(first, monotonic(), self._pace.patience)
+                raise
+            await self._publisher.probe()
+            if not trial.failed(monotonic()):
+                raise
+            self._left_out(batch.leave_out(first), "redis", f"{away}; or lower NOTIFIWS_MAX_EVENT_BYTES below it")
+            return False
+        self._redis_is_back()
+        self._metrics.publications.inc(sum(outcome.written for outcome in outcomes))
+        self._metrics.published_bytes.inc(
+            sum(len(append.data) for append, outcome in zip(appends, outcomes, strict=True) if outcome.written)
+        )
+        for channel, found in batch.settle(appends, outcomes).items():
+            self._metrics.refused.labels(found.name.lower()).inc()
+            if found is Found.BEHIND:
+                self._lost(channel=channel, tick=batch.tick.number)
+                # Only a leader may write over a hole: a deposed one could not tell it from its own lateness.
+                await self._log.confirm()
+        return True
+
+    def _left_out(self, event: LeftOut, by: str, fix: str) -> None:
+        self._metrics.left_out.labels(by).inc()
+        log.error(
+            "an event is too large and left out: the channel's clients are told to fetch afresh",
+            **event._asdict(),
+            fix=fix,
+        )
 
     async def _complete(self, tick: Tick) -> None:
         while True:

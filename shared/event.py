@@ -31,12 +31,14 @@ class LogRow:
     payload: str | None
     is_json: bool
     at: datetime
+    left_out: int = 0  # bytes of a row that is larger than its reader wants: then new, old and payload were not read
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedEvent:
     """An event object's bytes. `payload` (start, end) are byte offsets in `data` of what plain clients get,
     (0, 0) when they get the whole object; `text` says that it is a JSON string holding a text to send verbatim.
+    No `data`: the event is left out, and the channel's chain breaks there.
     """
 
     id: int
@@ -61,13 +63,15 @@ def timestamp(at: datetime) -> str:
 def encode_event(row: LogRow) -> EncodedEvent:
     """Join a log row to its event object. Raises KeyError for an op that this release does not know."""
     code = _CODE[row.op]
+    if row.left_out:
+        return EncodedEvent(row.id, code, b"", (0, 0), False)
     tail = f',"tx":"{row.tx}","at":"{timestamp(row.at)}"}}'
     if row.op in ("emit", "notify", "result"):
         head = f'{{"id":{row.id},"op":"{row.op}","payload":'.encode()
         payload = (row.payload if row.is_json else msgspec.json.encode(row.payload).decode()) or "null"
         body = payload.encode()
         flag = "" if row.is_json else ',"json":false'
-        data = head + body + (flag + tail).encode()
+        data = b"".join((head, body, (flag + tail).encode()))
         return EncodedEvent(row.id, code, data, (len(head), len(head) + len(body)), not row.is_json)
     head = (
         f'{{"id":{row.id},"op":"{row.op}","table":{_json_text(row.source or "")},"key":{row.key or "null"}'
@@ -80,4 +84,5 @@ def encode_event(row: LogRow) -> EncodedEvent:
         body = row.new.encode()
         span = (len(head), len(head) + len(body))
     old = "" if row.old is None else f',"old":{row.old}'
-    return EncodedEvent(row.id, code, head + body + (old + tail).encode(), span, False)
+    # Joined once: a row may have tens of megabytes.
+    return EncodedEvent(row.id, code, b"".join((head, body, old.encode(), tail.encode())), span, False)

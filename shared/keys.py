@@ -34,6 +34,11 @@ class Keys:
         """String: `<epoch>:<tick>:<floor>`, the last tick that is wholly published; behind the log, Redis lost it."""
         return f"{self.namespace}:published"
 
+    @property
+    def relay_probe(self) -> str:
+        """String that expires: the relay writes it to learn whether Redis takes small writes."""
+        return f"{self.namespace}:probe:relay"
+
     def stream(self, channel: str, epoch: str) -> str:
         """Stream: the channel's publications of one epoch, entry id `<tick>-<last event id>`, field `p`."""
         return f"{self.namespace}:{{{channel}}}:{epoch}:log"

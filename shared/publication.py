@@ -49,17 +49,20 @@ class IndexRecord(NamedTuple):
 
 def frame(channel: str, prev: Position | None, position: Position, events: Sequence[bytes | memoryview]) -> bytes:
     """An `events` frame of `notifiws.v1` around event objects that are already JSON."""
+    return b"".join((_frame_head(channel, prev, position), b",".join(events), b"]}"))
+
+
+def _frame_head(channel: str, prev: Position | None, position: Position) -> bytes:
     before = "null" if prev is None else f'"{prev}"'
-    head = f'{{"type":"events","channel":"{channel}","prev":{before},"position":"{position}","events":['
-    return b"".join((head.encode(), b",".join(events), b"]}"))
+    return f'{{"type":"events","channel":"{channel}","prev":{before},"position":"{position}","events":['.encode()
 
 
 def encode(channel: str, prev: Position, position: Position, cut_us: int, events: Sequence[EncodedEvent]) -> bytes:
     """The publication's bytes. `position` is that of the last event; `cut_us` the tick's time (µs since 1970)."""
-    body = frame(channel, prev, position, [event.data for event in events])
+    frame_head = _frame_head(channel, prev, position)
     epoch, name = position.epoch.encode(), channel.encode()
     index = bytearray(len(events) * _RECORD.size)
-    start = body.index(b"[") + 1
+    start = len(frame_head)
     for number, event in enumerate(events):
         a, b = event.payload
         end = start + len(event.data)
@@ -79,17 +82,32 @@ def encode(channel: str, prev: Position, position: Position, cut_us: int, events
         cut_us,
         len(events),
     )
-    return b"".join((head, epoch, name, index, body))
+    # Large events are copied once: a join of one is the event itself.
+    return b"".join((head, epoch, name, index, frame_head, b",".join([event.data for event in events]), b"]}"))
+
+
+def encode_break(channel: str, position: Position, cut_us: int) -> bytes:
+    """A publication without events, in place of one that is left out. `prev` is its own position: whoever stands before
+    it finds a gap, finds it in the stream too, and so learns that what lay there cannot be had.
+    """
+    return encode(channel, position, position, cut_us, ())
 
 
 def split(
     events: Sequence[EncodedEvent], max_events: int = MAX_EVENTS, max_bytes: int = MAX_FRAME_BYTES
 ) -> list[Sequence[EncodedEvent]]:
-    """Cut a channel's events into parts of at most that many events and bytes of frame, none of them empty."""
+    """Cut a channel's events into parts of at most that many events and bytes of frame, none of them empty.
+
+    An event without data is a part of its own.
+    """
     parts: list[Sequence[EncodedEvent]] = []
     start, size = 0, _FRAME_HEAD
     for number, event in enumerate(events):
-        if number > start and (number - start == max_events or size + len(event.data) + 1 > max_bytes):
+        if number > start and (
+            number - start == max_events
+            or size + len(event.data) + 1 > max_bytes
+            or not (event.data and events[start].data)
+        ):
             parts.append(events[start:number])
             start, size = number, _FRAME_HEAD
         size += len(event.data) + 1

@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     history_bytes: Bytes = Field(
         64_000_000, description="size that the Redis window keeps, per channel; the smaller wins"
     )
+    max_event_bytes: Bytes = Field(
+        64_000_000,
+        description="the listener leaves out larger events and breaks their channel there: clients fetch afresh",
+    )
 
     # What comes in
     emit_bytes: Annotated[Bytes, Field(le=500_000_000)] = Field(

@@ -162,6 +162,9 @@ async def _rewind(feed: Feed, retained: Retained, past: Past) -> Start:
     while True:
         page = await pager.read(oldest.position if oldest else None)
         for publication in page.publications:
+            if oldest is not None and publication.position < oldest.prev:
+                page = Page((), last=True)  # a hole: what lies before it is the log's, if anybody's
+                break
             if past.seconds is not None and publication.cut_us < earliest:
                 return Start(publication.position, True)
             if past.events is not None:

@@ -36,6 +36,7 @@ class RedisModel:
     heard: list[tuple[str, bytes]] = field(default_factory=list)
     mark: Mark | None = None
     away: RedisAway | None = None
+    most: int = 10**12  # bytes of a publication, as proto-max-bulk-len and maxmemory allow them
 
     def wipe(self) -> None:
         """Lose everything."""
@@ -59,6 +60,8 @@ class FakePublisher:
         outcomes = []
         for append in appends:
             await self._reach("append")
+            if len(append.data) > self.redis.most:
+                raise RedisAway("invalid bulk length")
             stream = self.redis.streams.setdefault(append.channel, [])
             head = stream[-1][0] if stream else Position.origin(self.epoch)
             if head == append.expected:
@@ -82,6 +85,10 @@ class FakePublisher:
         """See Publisher."""
         await self._reach("ask mark")
         return self.redis.mark
+
+    async def probe(self) -> None:
+        """See Publisher."""
+        await self._reach("probe")
 
     async def _reach(self, name: str) -> None:
         await self.step(name)

@@ -108,7 +108,7 @@ async def test_a_tick_too_big_is_recorded_and_paged_by_cursor(log: Log) -> None:
             async with log.pg.transaction(isolation="repeatable_read", readonly=True):
                 args = (tick["s1"], tick["s2"], after)
                 narrow = await log.pg.cursor(loader.query("tick_rows_narrow"), *args)
-                wide = await log.pg.cursor(loader.query("tick_rows_wide"), *args)
+                wide = await log.pg.cursor(loader.query("tick_rows_wide"), *args, BIG)
                 sizes = await narrow.fetch(700)
                 page = await wide.fetch(len(sizes)) if sizes else []
             if not page:
@@ -176,8 +176,8 @@ async def test_exactly_one_tick_whatever_the_writers_do(log: Log) -> None:
     assert list(ticks) == list(range(1, len(ticks) + 1))
     for number, ids in ticks.items():
         tick = (await log.query("tick", number))[0]
-        again = await log.query("tick_rows_wide", tick["s1"], tick["s2"], 0)
+        again = await log.query("tick_rows_wide", tick["s1"], tick["s2"], 0, BIG)
         assert [row["id"] for row in again] == ids
         half = ids[len(ids) // 2]
-        again = await log.query("tick_rows_wide", tick["s1"], tick["s2"], half)
+        again = await log.query("tick_rows_wide", tick["s1"], tick["s2"], half, BIG)
         assert [row["id"] for row in again] == [i for i in ids if i > half]

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from db.migrate import migrate
-from tests.integration.db.log import Log
+from tests.integration.db.log import BIG, Log
 
 
 async def age(log: Log, hours: int) -> None:
@@ -47,7 +47,7 @@ async def test_what_is_older_than_the_retention_goes_slot_by_slot(log: Log) -> N
     assert await log.value("oldest_tick") == 2
     for number, text in ((2, '"younger"'), (3, '"new"')):
         tick = (await log.query("tick", number))[0]
-        rows = await log.query("tick_rows_wide", tick["s1"], tick["s2"], 0)
+        rows = await log.query("tick_rows_wide", tick["s1"], tick["s2"], 0, BIG)
         assert [row["payload"] for row in rows] == [text]
 
 

@@ -30,7 +30,7 @@ import sys
 from listener_service.app import run
 from listener_service.pace import Pace
 from shared.settings import load
-sys.exit(run(load(), Pace(fallback=float(sys.argv[1]), burst=int(sys.argv[2]))))
+sys.exit(run(load(), Pace(fallback=float(sys.argv[1]), burst=int(sys.argv[2]), patience=float(sys.argv[3]))))
 """
 
 
@@ -56,11 +56,14 @@ class ListenerProcess:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, fallback: float = 1.0, burst: int = 200) -> "ListenerProcess":
+    def start(self, fallback: float = 1.0, burst: int = 200, patience: float = 5.0) -> "ListenerProcess":
         """Start it and return at once."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(fallback), str(burst)], env=self.env, stdout=log, stderr=log
+                [sys.executable, "-c", _PROGRAM, str(fallback), str(burst), str(patience)],
+                env=self.env,
+                stdout=log,
+                stderr=log,
             )
         return self
 
