@@ -39,6 +39,12 @@ _REPAIRS_AT_ONCE: Final = 8
 _LOG_SECONDS: Final = 15.0
 
 
+class LiveQueries(msgspec.Struct):
+    """Which channels carry a live query."""
+
+    channels: list[str]
+
+
 class Heartbeat(msgspec.Struct):
     """What the relay's leader says every second."""
 
@@ -85,6 +91,8 @@ class Broker:
         self._refreshed: list[asyncio.Future[None]] = []
         self.epoch: str | None = None
         self.declared: frozenset[str] = frozenset()
+        # Those of them that carry a live query, whose newest event is its result.
+        self.live_queries: frozenset[str] = frozenset()
         self.heartbeat: Heartbeat | None = None
         pubsub.follow(Topic(keys.relay, self._on_heartbeat))
         pubsub.on_probe = self._refresh.set
@@ -128,6 +136,10 @@ class Broker:
                 self._asking = asyncio.create_task(self._ask_for_channels(), name="declared channels")
             await asyncio.shield(self._asking)
         return channel in self.declared
+
+    async def carries_result(self, channel: str) -> bool:
+        """Whether the channel's newest event is a live query's result, which a new subscriber gets at once."""
+        return channel in self.live_queries or (await self.is_declared(channel) and channel in self.live_queries)
 
     def feeds(self) -> list[Feed]:
         """Those that are followed now."""
@@ -328,3 +340,18 @@ class Broker:
                 self.declared = frozenset(msgspec.json.decode(raw, type=list[str]))
             except (msgspec.MsgspecError, RecursionError):
                 self._log.warning("unreadable list of channels")
+        # Second, since the leader writes it first: who is declared now is known for a live query, too.
+        raw = await self._client.get(self._keys.live_queries)
+        if raw is not None:
+            try:
+                self._follow_live_queries(frozenset(msgspec.json.decode(raw, type=LiveQueries).channels))
+            except (msgspec.MsgspecError, RecursionError):
+                self._log.warning("unreadable list of live queries")
+
+    def _follow_live_queries(self, channels: frozenset[str]) -> None:
+        dropped, self.live_queries = self.live_queries - channels, channels
+        for channel in dropped:
+            self._log.info("live query dropped", channel=channel)
+            if followed := self._followed.get(channel):
+                for tell in tuple(followed.feed.on_dropped):
+                    tell()

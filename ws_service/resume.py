@@ -63,12 +63,15 @@ async def locate(feed: Feed, broker: Broker, retained: Retained, past: Past) -> 
 
     Raises AWAY.
     """
-    head = await feed.ready()
     if past.since is not None:
+        await feed.ready()
         return await _since(feed, broker, retained, past.since)
     if past.events is not None or past.seconds is not None:
         return await _rewind(feed, retained, past)
-    return Start(head)
+    if await broker.carries_result(feed.channel):
+        # The latest result, at once: as if one event had been asked for.
+        return Start((await _rewind(feed, retained, Past(events=1))).position)
+    return Start(await feed.ready())
 
 
 async def locate_patiently(feed: Feed, broker: Broker, retained: Retained, past: Past) -> Start:

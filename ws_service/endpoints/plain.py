@@ -121,6 +121,9 @@ class Listener:
         """A plain client cannot be told: it is closed, and comes back without `since`."""
         self.connection.close(CloseCode.HISTORY_GONE, f"history is gone ({reason}); reconnect without since")
 
+    def _dropped(self) -> None:
+        self.connection.close(CloseCode.NORMAL, "the live query was dropped; nothing more will come")
+
     def farewell(self, after_ms: int) -> None:
         """Plain clients get events and nothing else."""
 
@@ -147,6 +150,7 @@ class Listener:
         """Lives as long as the connection: it holds the channel."""
         node = self._node
         feed = node.broker.join(request.channel)
+        feed.on_dropped[self._dropped] = None
         node.metrics.subscriptions.inc()
         try:
             # While Redis is away the client, which cannot be told to wait, waits as it is.
@@ -161,6 +165,7 @@ class Listener:
             _log.exception("plain client failed", channel=request.channel)
             self.connection.close(CloseCode.INTERNAL, "internal error; reconnect")
         finally:
+            feed.on_dropped.pop(self._dropped, None)
             node.hub.detach(request.channel, request.shape, self)
             node.broker.leave(feed)
             node.metrics.subscriptions.dec()

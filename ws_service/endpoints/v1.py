@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from fastapi import APIRouter
@@ -62,7 +63,7 @@ def _without_subprotocol() -> Response:
 class Subscription:
     """One subscription of one connection."""
 
-    __slots__ = ("channel", "connection", "ended", "feed", "sub", "task", "unanswered")
+    __slots__ = ("channel", "connection", "ended", "feed", "on_dropped", "sub", "task", "unanswered")
 
     def __init__(self, connection: AsgiConnection, request: Subscribe, feed: Feed) -> None:
         self.connection = connection
@@ -73,6 +74,7 @@ class Subscription:
         self.ended = False
         # The `id` of the `subscribe`, until something was said to it.
         self.unanswered: int | None = request.id
+        self.on_dropped: Callable[[], None] = lambda: None
 
     @property
     def wanted(self) -> bool:
@@ -159,6 +161,8 @@ class Conversation:
     def _start(self, request: Subscribe) -> None:
         subscription = Subscription(self.connection, request, self._node.broker.join(request.channel))
         self._subscriptions[request.sub] = subscription
+        subscription.on_dropped = lambda: self._dropped(request.sub)
+        subscription.feed.on_dropped[subscription.on_dropped] = None
         self._node.metrics.subscriptions.inc()
         subscription.task = asyncio.create_task(self._subscribe(subscription, request), name="subscribe")
 
@@ -207,9 +211,17 @@ class Conversation:
         self._end(request.sub)
         self.connection.write((frames.error(request.id, code, message, fix),))
 
+    def _dropped(self, sub: str) -> None:
+        """The live query is: nothing more will come."""
+        request = self._subscriptions[sub].unanswered
+        self._session.ended(sub)
+        self._end(sub)
+        self.connection.write((frames.unsubscribed(request, sub, "dropped"),))
+
     def _end(self, sub: str) -> None:
         subscription = self._subscriptions.pop(sub)
         subscription.ended = True
+        subscription.feed.on_dropped.pop(subscription.on_dropped, None)
         if subscription.task is not None:
             subscription.task.cancel()
         self._node.hub.detach(subscription.channel, Frames(), subscription)
