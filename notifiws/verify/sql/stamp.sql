@@ -1,0 +1,2 @@
+-- → a stamp that nothing else has
+select nextval('notifiws_verify.stamp')

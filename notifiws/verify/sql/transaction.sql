@@ -1,0 +1,2 @@
+-- → this transaction's id
+select pg_current_xact_id()::text
