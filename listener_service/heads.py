@@ -100,5 +100,9 @@ class Heads:
         """
         self._floor = Position(self.epoch, completed, MAX_INT)
 
+    def forget(self) -> None:
+        """Learn every head anew: Redis is not the one that told us, and may not hold what that one acknowledged."""
+        self._heads.clear()
+
     def _unknown(self, actual: Position) -> Position:
         return actual if self._floor is None or actual > self._floor else self._floor
