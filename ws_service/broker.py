@@ -350,6 +350,7 @@ class Broker:
 
     def _follow_live_queries(self, channels: frozenset[str]) -> None:
         dropped, self.live_queries = self.live_queries - channels, channels
+        self.declared -= dropped  # its list was read a moment earlier
         for channel in dropped:
             self._log.info("live query dropped", channel=channel)
             if followed := self._followed.get(channel):
