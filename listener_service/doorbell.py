@@ -14,6 +14,7 @@ from typing import Any, Final
 from listener_service.adopted import AdoptedQueue
 from listener_service.metrics import Metrics
 from listener_service.session import FAILURES, QUERY_SECONDS, Session, connect, explain
+from listener_service.strangers import Strangers
 from shared.backoff import backoff
 from shared.codes import Unready
 from shared.logs import logger
@@ -45,6 +46,7 @@ class PostgresDoorbell:
         self._unlocking: asyncio.Task[None] | None = None
         self._probe: tuple[str, asyncio.Event] = ("", asyncio.Event())
         self._crowded = False
+        self._strangers = Strangers(readiness, metrics)
         self._public: Mapping[str, str] = {}
         self._heard_on: dict[str, Callable[..., None]] = {}
         # Set when watches or adoptions may have changed; when a leader may have left. Whoever waits clears them.
@@ -176,6 +178,7 @@ class PostgresDoorbell:
             if session.lost.is_set():
                 raise ConnectionError("Postgres closed the connection")
             await self._sound(session)
+            await self._strangers.look(session)
 
     async def _sound(self, session: Session) -> None:
         """Send a nonce through NOTIFY and wait for it. Raises Deaf."""

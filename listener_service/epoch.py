@@ -14,7 +14,7 @@ async def settle(log_adapter: PostgresLog) -> str:
     """
     meta = await log_adapter.meta()
     if meta.in_recovery:
-        raise LeadershipLost("Postgres is a standby server; point DATABASE_URL at the primary")
+        raise LeadershipLost("Postgres is a standby server; point DATABASE_URL at the primary, or promote it")
     return meta.epoch if meta.broken is None else await _begin(log_adapter, meta.broken)
 
 

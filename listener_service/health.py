@@ -28,7 +28,9 @@ def application(
         return JSONResponse({"alive": True})
 
     async def readyz(request: Request) -> Response:
-        body = {"ready": readiness.ready, "role": role(), "reasons": readiness.reasons}
+        body: dict[str, object] = {"ready": readiness.ready, "role": role(), "reasons": readiness.reasons}
+        if readiness.warnings:
+            body["warnings"] = readiness.warnings
         if errors := failing():
             body["live_queries"] = [{"channel": channel, "error": errors[channel]} for channel in sorted(errors)]
         return JSONResponse(body, 200 if readiness.ready else 503)

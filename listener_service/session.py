@@ -178,6 +178,10 @@ _MENDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncpg.InvalidPasswordError, "Postgres refuses the password; mend DATABASE_URL"),
     (asyncpg.InvalidAuthorizationSpecificationError, "Postgres refuses the role; mend DATABASE_URL or pg_hba.conf"),
     (asyncpg.InvalidCatalogNameError, "there is no such database; create it or mend DATABASE_URL"),
+    (
+        asyncpg.ReadOnlySQLTransactionError,
+        "Postgres is a standby server; point DATABASE_URL at the primary, or promote it",
+    ),
     (asyncpg.CannotConnectNowError, "Postgres is starting or stopping; it will answer by itself"),
     (asyncpg.TooManyConnectionsError, "Postgres has no free connection; raise max_connections"),
     (asyncpg.InsufficientPrivilegeError, "the role may not do that; connect as the database's owner"),

@@ -61,4 +61,12 @@ class Unready(StrEnum):
     SCHEMA = "schema"
     DEAF = "deaf"
     LAGGING = "lagging"
+    LOCKED = "locked"
     DRAINING = "draining"
+
+
+class Warned(StrEnum):
+    """Codes of /readyz warnings: the part is ready, and somebody should look."""
+
+    DOORBELL = "doorbell"
+    LOG_LARGE = "log_large"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypedDict
 
-from shared.codes import Unready
+from shared.codes import Unready, Warned
 
 
 class Reason(TypedDict):
@@ -19,6 +19,7 @@ class Readiness:
     def __init__(self, on_change: Callable[[Unready, str | None], None] | None = None) -> None:
         self._reasons: dict[Unready, str] = {Unready.STARTING: "the first connections are being made"}
         self._on_change = on_change
+        self._warnings: dict[Warned, str] = {}
 
     def unready(self, code: Unready, message: str) -> None:
         """Something is wrong, until `clear(code)`."""
@@ -32,6 +33,13 @@ class Readiness:
         if self._reasons.pop(code, None) is not None and self._on_change:
             self._on_change(code, None)
 
+    def warn(self, code: Warned, message: str | None) -> None:
+        """Something that does not stand against serving, and somebody should look at; None: that is over."""
+        if message is None:
+            self._warnings.pop(code, None)
+        else:
+            self._warnings[code] = message
+
     @property
     def ready(self) -> bool:
         """Whether nothing stands against serving."""
@@ -41,6 +49,11 @@ class Readiness:
     def reasons(self) -> list[Reason]:
         """Present reasons, the oldest first."""
         return [{"code": str(code), "message": message} for code, message in self._reasons.items()]
+
+    @property
+    def warnings(self) -> list[Reason]:
+        """What somebody should look at, the oldest first."""
+        return [{"code": str(code), "message": message} for code, message in self._warnings.items()]
 
     def has(self, code: Unready) -> bool:
         """Whether this reason is present."""

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from notifiws.cli import errors
-from shared.codes import ErrorCode, Lost, Unready
+from shared.codes import ErrorCode, Lost, Unready, Warned
 
 PAGE = (Path(__file__).parents[2] / "docs/errors.md").read_text(encoding="utf-8")
 
@@ -20,6 +20,10 @@ def test_frames_and_http() -> None:
 
 def test_readyz_reasons() -> None:
     assert sorted(codes("`/readyz` reasons")) == sorted(Unready)
+
+
+def test_readyz_warnings() -> None:
+    assert sorted(codes("`/readyz` warnings")) == sorted(Warned)
 
 
 def test_command_line_with_its_exit_codes() -> None:

@@ -1,6 +1,6 @@
 """The reasons of /readyz: who is heard, and when."""
 
-from shared.codes import Unready
+from shared.codes import Unready, Warned
 from shared.readiness import Readiness
 
 
@@ -35,3 +35,14 @@ def test_the_newest_message_stands() -> None:
     readiness.unready(Unready.DEAF, "first")
     readiness.unready(Unready.DEAF, "second")
     assert readiness.reasons[-1]["message"] == "second"
+
+
+def test_warnings_do_not_stand_against_serving() -> None:
+    readiness = Readiness()
+    readiness.clear(Unready.STARTING)
+    readiness.warn(Warned.DOORBELL, "held")
+    assert readiness.ready
+    assert readiness.warnings == [{"code": "doorbell", "message": "held"}]
+    readiness.warn(Warned.DOORBELL, None)
+    readiness.warn(Warned.DOORBELL, None)
+    assert readiness.warnings == []
