@@ -86,6 +86,7 @@ class Broker:
         self._log = logger("broker")
         self._followed: dict[str, _Followed] = {}
         self._repairs = asyncio.Semaphore(_REPAIRS_AT_ONCE)
+        self._reading = asyncio.Lock()
         self._asking: asyncio.Task[None] | None = None
         self._refresh = asyncio.Event()
         self._refreshed: list[asyncio.Future[None]] = []
@@ -334,25 +335,25 @@ class Broker:
         self._asking = None
 
     async def _read_channels(self) -> None:
-        raw = await self._client.get(self._keys.channels)
-        if raw is not None:
+        # Live queries second, for the leader writes them first; and both before either counts: whoever finds a channel
+        # declared must find its live query, too.
+        # One at a time: an older answer that came later would drop what is there.
+        async with self._reading:
+            raw = await self._client.get(self._keys.channels)
+            live = await self._client.get(self._keys.live_queries)
             try:
-                self.declared = frozenset(msgspec.json.decode(raw, type=list[str]))
+                declared = self.declared if raw is None else frozenset(msgspec.json.decode(raw, type=list[str]))
+                carrying = self.live_queries if live is None else msgspec.json.decode(live, type=LiveQueries).channels
             except (msgspec.MsgspecError, RecursionError):
                 self._log.warning("unreadable list of channels")
-        # Second, since the leader writes it first: who is declared now is known for a live query, too.
-        raw = await self._client.get(self._keys.live_queries)
-        if raw is not None:
-            try:
-                self._follow_live_queries(frozenset(msgspec.json.decode(raw, type=LiveQueries).channels))
-            except (msgspec.MsgspecError, RecursionError):
-                self._log.warning("unreadable list of live queries")
-
-    def _follow_live_queries(self, channels: frozenset[str]) -> None:
-        dropped, self.live_queries = self.live_queries - channels, channels
-        self.declared -= dropped  # its list was read a moment earlier
+                return
+            dropped, self.live_queries = self.live_queries.difference(carrying), frozenset(carrying)
+            self.declared = declared - dropped
         for channel in dropped:
-            self._log.info("live query dropped", channel=channel)
-            if followed := self._followed.get(channel):
-                for tell in tuple(followed.feed.on_dropped):
-                    tell()
+            self._drop(channel)
+
+    def _drop(self, channel: str) -> None:
+        self._log.info("live query dropped", channel=channel)
+        if followed := self._followed.get(channel):
+            for tell in tuple(followed.feed.on_dropped):
+                tell()
