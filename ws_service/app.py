@@ -13,7 +13,7 @@ from shared import logs
 from shared.settings import Settings, SettingsError, unknown_variables
 from ws_service import errors
 from ws_service.cors import Cors
-from ws_service.endpoints import dashboard, health, http, plain, v1
+from ws_service.endpoints import dashboard, health, http, plain, sse, v1
 from ws_service.endpoints.nowhere import Nowhere
 from ws_service.gate import GateMiddleware, origin_pattern
 from ws_service.methods import HeadMiddleware
@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.node = node
     errors.install(app)
-    for part in (health, http, v1, plain):
+    for part in (health, http, sse, v1, plain):
         app.include_router(part.router(node))
     folder = settings.dashboard_dir
     app.router.default = Nowhere(None if folder is None else dashboard.Dashboard(folder))

@@ -170,12 +170,15 @@ class AsgiConnection:
                     break
                 self._wake.clear()
                 await self._wake.wait()
-            code, reason = self._closing
-            if self._abandon:
-                self._abandon(code, reason)
-            else:
-                await self._send({"type": "websocket.close", "code": int(code), "reason": reason})
+            await self._finish(*self._closing)
         self._relieve()
+
+    async def _finish(self, code: CloseCode, reason: str) -> None:
+        """All that waited is on its way: end."""
+        if self._abandon:
+            self._abandon(code, reason)
+        else:
+            await self._send({"type": "websocket.close", "code": int(code), "reason": reason})
 
 
 _last: tuple[Batch, tuple[tuple[str, int], ...]] = ((), ())

@@ -1,4 +1,7 @@
-"""The small frames that a node itself says in `notifiws.v1`. `events` frames come finished from the listener."""
+"""What a node itself says: the small frames of `notifiws.v1`, and server-sent events.
+
+`events` frames come finished from the listener.
+"""
 
 from typing import Any, Final
 
@@ -96,3 +99,17 @@ def pong(request: int) -> bytes:
 def reconnect(after_ms: int) -> bytes:
     """The node goes away; come back, to another, after this time."""
     return _encode({"type": "reconnect", "after_ms": after_ms})
+
+
+def server_sent(name: str, data: bytes, position: Position | None = None, retry_ms: int | None = None) -> bytes:
+    """One server-sent event. Line ends in `data`, where JSON may have them between its parts, begin a line anew."""
+    lines = [b"event: " + name.encode()]
+    if position is not None:
+        lines.append(b"id: " + str(position).encode())
+    if retry_ms is not None:
+        lines.append(b"retry: %d" % retry_ms)
+    # Not splitlines(), which knows ends that this format does not.
+    if b"\n" in data or b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
+    lines.append(b"data: " + data)
+    return b"\n".join(lines) + b"\n\n"

@@ -63,6 +63,22 @@ class Plain:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class ServerSent:
+    """`GET /sse/{channel}`: one server-sent event an event."""
+
+    def messages(self, publication: Publication, after: Position) -> Iterable[bytes]:
+        """A `message` for each event; of a publication without any, where the channel stands."""
+        if not publication.count:
+            yield frames.server_sent("position", b"", publication.position)
+        for event in publication.events(after):
+            yield frames.server_sent("message", event.standalone(publication.channel), event.position)
+
+    def standstill(self, channel: str, position: Position) -> bytes | None:
+        """The position alone, so that a client that comes back has the newest one."""
+        return frames.server_sent("position", b"", position)
+
+
 class Member(Protocol):
     """A subscription as the hub knows it."""
 

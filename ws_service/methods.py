@@ -5,6 +5,8 @@ from typing import Final
 from starlette.routing import Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# Set in the scope of a `HEAD` request, for an answer that would never end.
+BODILESS: Final = "notifiws.bodiless"
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -38,4 +40,4 @@ class HeadMiddleware:
             elif not message.get("more_body", False):
                 await send({"type": "http.response.body", "body": b""})
 
-        await self._app({**scope, "method": "GET"}, receive, bodiless)
+        await self._app({**scope, "method": "GET", BODILESS: True}, receive, bodiless)

@@ -11,7 +11,7 @@ class NodeMetrics:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         self.connections = Gauge(
-            "notifiws_node_connections", "Open WebSocket connections", ["endpoint"], registry=registry
+            "notifiws_node_connections", "Open connections of clients", ["endpoint"], registry=registry
         )
         self.refused = Counter(
             "notifiws_node_refused_total",

@@ -56,7 +56,6 @@ def router(node: Node) -> APIRouter:
 
     for method, path, what, fix in (
         ("GET", "/channels/{channel}/snapshot", "snapshots are", "read the table, then subscribe"),
-        ("GET", "/sse/{channel}", "server-sent events are", "use the WebSocket /ws/{channel}"),
         ("POST", "/tickets", "tickets are", "connect without one"),
         ("GET", "/asyncapi.json", "the AsyncAPI description is", "see docs/protocol.md"),
     ):
