@@ -1,4 +1,4 @@
-/** What the channel `summary` carries: the figures of the day as the database counts them. The newest one wins. */
+/** What the live query `summary` says: the figures of the day as the database counts them. The newest one wins. */
 
 /** A decimal as Postgres wrote it. A string keeps every digit. */
 export type Decimal = string | number;
@@ -27,10 +27,14 @@ export interface Summary {
   low_stock: LowStock[];
 }
 
-/** The payload as a summary, or null where it is something else. On the wire rows carry the tables' own column names. */
+/**
+ * The payload, a live query's rows, as a summary, or null where it is something else. The query has one row, and its lists
+ * carry the tables' own column names.
+ */
 export function parseSummary(payload: unknown): Summary | null {
-  if (!isRecord(payload)) return null;
-  const { sales_today, revenue_today, latest, low_stock } = payload;
+  const row: unknown = Array.isArray(payload) && payload.length === 1 ? payload[0] : null;
+  if (!isRecord(row)) return null;
+  const { sales_today, revenue_today, latest, low_stock } = row;
   if (typeof sales_today !== "number" || !isDecimal(revenue_today)) return null;
   const sales = rows(latest, sale);
   const low = rows(low_stock, lowStock);

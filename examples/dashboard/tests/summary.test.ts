@@ -13,14 +13,15 @@ const PAYLOAD = {
 };
 
 test("a summary is read whole or not at all", () => {
-  const summary = parseSummary(PAYLOAD);
+  const summary = parseSummary([PAYLOAD]);
   assert.deepEqual(summary?.latest, [
     { id: 7, at: "2026-11-24T10:00:00+00:00", store: "Gràcia", product: "Té verde", quantity: 2, total: "4.90" },
   ]);
   assert.deepEqual(summary?.low_stock, [{ product: "Arroz", store: "Triana", stock: 0, minimum: 5 }]);
-  for (const wrong of [null, [], "x", { ...PAYLOAD, sales_today: "12" }, { ...PAYLOAD, latest: [{ id: 7 }] }, { ...PAYLOAD, low_stock: {} }]) {
-    assert.equal(parseSummary(wrong), null);
+  for (const wrong of [null, {}, "x", { ...PAYLOAD, sales_today: "12" }, { ...PAYLOAD, latest: [{ id: 7 }] }, { ...PAYLOAD, low_stock: {} }]) {
+    assert.equal(parseSummary([wrong]), null);
   }
+  for (const wrong of [null, PAYLOAD, [], [PAYLOAD, PAYLOAD]]) assert.equal(parseSummary(wrong), null);
 });
 
 test("the most urgent first", () => {

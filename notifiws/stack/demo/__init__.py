@@ -1,9 +1,10 @@
 """The demo: a Spanish shop's inventory, created once, and a gentle generator of sales.
 
-The tables are ordinary ones; what makes them live is in watch.sql (three watches) and summary.sql (one custom event).
+The tables are ordinary ones; what makes them live is in watch.sql (three watches) and summary.sql (a live query).
 """
 
 import asyncio
+import contextlib
 import random
 from pathlib import Path
 
@@ -26,7 +27,15 @@ def _sql(name: str) -> str:
 
 
 async def create(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
-    """Create the inventory, all or nothing, unless tables of its names exist. Returns whether it did."""
+    """Create the inventory, all or nothing, unless tables of its names exist. Returns whether it did.
+
+    One that a former release made is brought up to date, unless somebody holds its tables: then the next `up` does it.
+    """
+    if await connection.fetchval(_sql("former")):
+        with contextlib.suppress(asyncpg.LockNotAvailableError):
+            async with connection.transaction():
+                for name in ("upgrade", "summary"):
+                    await connection.execute(_sql(name))
     if await connection.fetchval(_sql("exists")):
         return False
     async with connection.transaction():
@@ -54,11 +63,10 @@ async def sell(url: str) -> None:
 
 
 async def _sell(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    sale, delivery, low, compact = (_sql(name) for name in ("sale", "delivery", "low", "compact"))
+    sale, delivery, low = (_sql(name) for name in ("sale", "delivery", "low"))
     while True:
         await asyncio.sleep(random.uniform(0.4, 1.6) / RATE)
         await connection.execute(sale, timeout=10)
         waiting = await connection.fetchval(low, timeout=10)
         if random.random() < waiting / (_LOW_ENOUGH * 10):
             await connection.execute(delivery, timeout=10)
-            await connection.execute(compact, timeout=10)

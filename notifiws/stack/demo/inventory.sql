@@ -33,15 +33,6 @@ CREATE TABLE ventas (
 );
 CREATE INDEX ventas_creada ON ventas (creada) INCLUDE (total);
 
--- The day's sums, as amounts to be added up: every change of sales adds rows of its own, so that no seller waits for
--- another one's transaction as it would for a common counter. compact.sql joins them now and then.
-CREATE TABLE ventas_dia (
-    dia     date NOT NULL,
-    ventas  bigint NOT NULL,
-    importe numeric(14, 2) NOT NULL
-);
-CREATE INDEX ventas_dia_dia ON ventas_dia (dia);
-
 INSERT INTO tiendas (nombre, ciudad) VALUES
     ('Centro', 'Madrid'), ('Gràcia', 'Barcelona'), ('Ruzafa', 'Valencia'),
     ('Triana', 'Sevilla'), ('Deusto', 'Bilbao'), ('Vegueta', 'Las Palmas');
