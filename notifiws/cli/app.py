@@ -16,7 +16,7 @@ _INTERRUPTED = 130
 # In the order of --help.
 _GROUPS = (
     "up", "status", "down", "migrate", "watch", "adopt", "listener", "ws", "tail", "emit", "healthcheck",
-    "doctor", "demo", "unbuilt",
+    "doctor", "verify", "demo", "unbuilt",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import typer
 
 from notifiws.cli.errors import Failed
 
-COMMANDS = ("token", "gen", "top", "verify", "bench")
+COMMANDS = ("token", "gen", "top", "bench")
 
 
 def register(app: typer.Typer) -> None:

@@ -69,6 +69,17 @@ CATALOGUE: Final = (
 _ALIASES: Final = {"cut": ("half-open", "one-way", "slow", "reset")}
 
 
+SCENARIOS: Final = {
+    "crash": "kill,restart,rolling",
+    "freeze": "freeze",
+    "network": "cut,pubsub",
+    "redis": "valkey,listener-redis,node-redis",
+    "postgres": "postgres,listener-postgres,terminate",
+    "takeover": "listener,listener-postgres",
+    "nodes": "node,client-node",
+}
+
+
 class UnknownFault(ValueError):
     """No fault has this name."""
 

@@ -170,9 +170,13 @@ class Who(msgspec.Struct, frozen=True):
 class History(Protocol):
     """All of a run. Every part may be read more than once."""
 
-    seconds: float
-    faults: Sequence[Fault]
-    clients: Sequence[Who]
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """In any order."""
+
+    @property
+    def clients(self) -> Sequence[Who]:
+        """Everyone who has a log."""
 
     def truths(self) -> Iterable[Truth]:
         """In the order of their numbers."""
@@ -197,7 +201,6 @@ class History(Protocol):
 class Recorded:
     """A history in memory."""
 
-    seconds: float = 0.0
     faults: list[Fault] = field(default_factory=list)
     logs: dict[Who, list[Record]] = field(default_factory=dict)
     truth: list[Truth] = field(default_factory=list)
