@@ -6,6 +6,7 @@ Managed servers often forbid INFO, CONFIG or TIME; what they would have said sta
 import json
 from time import time
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis as Client
 from redis.asyncio.retry import Retry
@@ -101,7 +102,7 @@ async def _about(inquiry: _Inquiry, keys: Keys, url: str) -> Redis:
     clock = await inquiry.may_ask("TIME", "TIME")
     answered = time()
     beat = _beat(await inquiry.may_ask("heartbeat", "GET", keys.relay))
-    user = await inquiry.may_ask("user", "ACL", "WHOAMI") if info else None
+    user = await inquiry.may_ask("user", "ACL", "WHOAMI")
     hard = await inquiry.config("client-output-buffer-limit")
     bulk = await inquiry.config("proto-max-bulk-len")
     policy = info.get("maxmemory_policy") or await inquiry.config("maxmemory-policy")
@@ -121,7 +122,7 @@ async def _about(inquiry: _Inquiry, keys: Keys, url: str) -> Redis:
         pubsub_limit=_pubsub_limit(hard),
         bulk_limit=_number(bulk),
         refused=await _refused(inquiry, keys),
-        user=_text(user) or "default",
+        user=_text(user) or urlsplit(url).username or "default",
         skew=_skew(clock, asked, answered),
         epoch=_text(epoch),
         beat=beat,

@@ -144,8 +144,9 @@ def role_synchronous_commit_off(facts: Facts) -> Iterator[Found]:
 
 @check(
     Severity.WARNING,
-    mend="ALTER ROLE <the two-phase writer> SET notifiws.doorbell = off, or ALTER DATABASE; or "
-    "ALTER SYSTEM SET max_prepared_transactions = 0 and a restart",
+    mend="ALTER ROLE <the two-phase writer> SET notifiws.doorbell = off, as a superuser; or "
+    "options=-c%20notifiws.doorbell=off in that writer's address; without such writers: "
+    "ALTER SYSTEM SET max_prepared_transactions = 0, and a restart",
 )
 def two_phase(facts: Facts) -> Iterator[Found]:
     """PREPARE TRANSACTION refuses a transaction that rang the doorbell, so a two-phase writer of a watched table fails
