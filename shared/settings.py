@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         description="the Redis or Valkey between listener and nodes",
     )
     reader_database_url: SecretStr | None = Field(
-        None, description="nodes: positions older than the Redis window, and snapshots (not used in this release)"
+        None, description="nodes: the log, for positions older than the Redis window; a role with `notifiws_reader` is enough"
     )
     namespace: str = Field(
         "notifiws",
@@ -155,6 +155,7 @@ class Settings(BaseSettings):
         1_000, description="connections from one address (IPv6: one /64 network), then 4429"
     )
     max_subscriptions: PositiveInt = Field(1_000, description="subscriptions of one connection, then `limit`")
+    max_channels: PositiveInt = Field(20_000, description="channels a node follows at once, then `limit`")
     send_buffer_bytes: Bytes = Field(4_000_000, description="bytes that may wait for one connection, then 4409")
     drain_seconds: Seconds = Field(20.0, description="time over which a stopping node sends its clients away")
 

@@ -62,6 +62,12 @@ class _Followed:
     linger: asyncio.TimerHandle | None = None
 
 
+class TooManyChannels(Exception):
+    """This node follows as many channels as it may."""
+
+    fix = "subscribe to fewer channels, or raise NOTIFIWS_MAX_CHANNELS on the node"
+
+
 class Broker:
     """`join` and `leave` channels at any time; `keep_fresh` and the pub/sub connection run as tasks beside it."""
 
@@ -75,8 +81,10 @@ class Broker:
         sink: Sink,
         readiness: Readiness,
         metrics: NodeMetrics,
+        most: int = 20_000,
     ) -> None:
         self._client = client
+        self._most = most
         self._keys = keys
         self._pubsub = pubsub
         self._retained = retained
@@ -85,6 +93,7 @@ class Broker:
         self._metrics = metrics
         self._log = logger("broker")
         self._followed: dict[str, _Followed] = {}
+        self._lingering: dict[str, None] = {}
         self._repairs = asyncio.Semaphore(_REPAIRS_AT_ONCE)
         self._reading = asyncio.Lock()
         self._asking: asyncio.Task[None] | None = None
@@ -99,9 +108,11 @@ class Broker:
         pubsub.on_probe = self._refresh.set
 
     def join(self, channel: str) -> Feed:
-        """Follow a channel. Each `join` needs its `leave`."""
+        """Follow a channel. Each `join` needs its `leave`. Raises TooManyChannels."""
         followed = self._followed.get(channel)
         if followed is None:
+            if len(self._followed) >= self._most:
+                self._make_room()
             feed = Feed(channel, self._sink)
             topic = Topic(
                 self._keys.live(channel),
@@ -115,6 +126,7 @@ class Broker:
         if followed.linger:
             followed.linger.cancel()
             followed.linger = None
+            del self._lingering[channel]
         followed.feed.users += 1
         return followed.feed
 
@@ -125,6 +137,7 @@ class Broker:
         if feed.users == 0 and followed is not None and followed.feed is feed:
             loop = asyncio.get_running_loop()
             followed.linger = loop.call_later(LINGER_SECONDS, self._forget, feed.channel)
+            self._lingering[feed.channel] = None
 
     async def is_declared(self, channel: str) -> bool:
         """Whether anything writes to this channel. Asks Redis, if it answers, before it says no; once a second at most.
@@ -157,8 +170,17 @@ class Broker:
         await end(*running)
         self._followed.clear()
 
+    def _make_room(self) -> None:
+        """Forget the channel that has been without subscribers for longest. Raises TooManyChannels."""
+        if not self._lingering:
+            raise TooManyChannels(f"this node follows {self._most} channels, as many as it may")
+        self._forget(next(iter(self._lingering)))
+
     def _forget(self, channel: str) -> None:
         followed = self._followed.pop(channel)
+        del self._lingering[channel]
+        if followed.linger:
+            followed.linger.cancel()
         if followed.repair:
             followed.repair.cancel()
         self._pubsub.forget(followed.topic)

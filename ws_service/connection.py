@@ -6,7 +6,7 @@ task; where the server offers it (ws_service/protocol/), a peer that does not re
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Protocol
 
@@ -188,5 +188,25 @@ def _texts(messages: Batch) -> tuple[tuple[str, int], ...]:
     """Decode a batch once, however many connections it is written to: the hub writes it to all in one go."""
     global _last  # noqa: PLW0603 - a memo of one entry, compared by identity
     if _last[0] is not messages:
-        _last = (messages, tuple((message.decode("utf-8", "replace"), len(message)) for message in messages))
+        _last = (messages, tuple((_text(message), len(message)) for message in messages))
     return _last[1]
+
+
+# Clients that catch up get the same frames one after the other, each in a batch of its own.
+_MEMO_MESSAGES: Final = 32
+_MEMO_LEAST: Final = 2_000
+_memo: OrderedDict[int, tuple[bytes, str]] = OrderedDict()
+
+
+def _text(message: bytes) -> str:
+    """Decode a message; a large one once for all who get it now, so that its copies do not add up."""
+    if len(message) < _MEMO_LEAST:
+        return message.decode("utf-8", "replace")
+    known = _memo.get(id(message))
+    if known is not None and known[0] is message:
+        return known[1]
+    text = message.decode("utf-8", "replace")
+    _memo[id(message)] = (message, text)
+    if len(_memo) > _MEMO_MESSAGES:
+        _memo.popitem(last=False)
+    return text

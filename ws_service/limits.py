@@ -9,6 +9,8 @@ from shared.settings import Settings
 MESSAGE_BYTES: Final = 65_536
 # Pages of events over HTTP that a node reads and sends at the same time; each is about a megabyte.
 PAGES_AT_ONCE: Final = 32
+# Of these, for one address: others must get theirs while it reads nothing.
+PAGES_OF_ADDRESS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,46 +67,28 @@ class MessageRate:
         return self._level < -self._rate
 
 
-class Slots:
-    """How many of something are under way. Full: refused at once, never queued."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.count = 0
-
-    def enter(self) -> bool:
-        """Take a slot. False: there is none."""
-        if self.count >= self.most:
-            return False
-        self.count += 1
-        return True
-
-    def leave(self) -> None:
-        """Give it back."""
-        self.count -= 1
-
-
 class Admission:
-    """Counts connections, of the node and of each address. Full: accepted and closed with 4429."""
+    """Counts what is under way, of the node and of each address. Full: refused at once, never queued."""
 
-    def __init__(self, most: int, most_per_address: int) -> None:
+    def __init__(self, most: int, most_per_address: int, what: str = "connections") -> None:
         self._most = most
         self._most_per_address = most_per_address
+        self._what = what
         self._by_address: dict[str, int] = {}
         self.count = 0
 
     def enter(self, address: str) -> str | None:
-        """Count a connection in; else say which limit is full."""
+        """Count one in; else say which limit is full."""
         if self.count >= self._most:
-            return f"this node has its {self._most} connections; try again later"
+            return f"this node has its {self._most} {self._what}; try again later"
         if self._by_address.get(address, 0) >= self._most_per_address:
-            return f"your address has its {self._most_per_address} connections; close some, or try again later"
+            return f"your address has its {self._most_per_address} {self._what}; close some, or try again later"
         self.count += 1
         self._by_address[address] = self._by_address.get(address, 0) + 1
         return None
 
     def leave(self, address: str) -> None:
-        """Count a connection out."""
+        """Count one out."""
         self.count -= 1
         left = self._by_address[address] - 1
         if left:

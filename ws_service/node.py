@@ -21,7 +21,7 @@ from ws_service.frames import PING_SECONDS
 from ws_service.gate import Gate
 from ws_service.history import History
 from ws_service.hub import Hub
-from ws_service.limits import PAGES_AT_ONCE, Admission, Limits, Slots
+from ws_service.limits import PAGES_AT_ONCE, PAGES_OF_ADDRESS, Admission, Limits
 from ws_service.log import Log
 from ws_service.metrics import NodeMetrics
 from ws_service.pubsub import PubSub
@@ -91,7 +91,7 @@ class Node:
         self.gate = Gate(settings)
         self.proxies = trusted_networks(settings.trusted_proxies)
         self.admission = Admission(settings.max_connections, settings.max_connections_per_ip)
-        self.pages = Slots(PAGES_AT_ONCE)
+        self.pages = Admission(PAGES_AT_ONCE, PAGES_OF_ADDRESS, "pages of events under way")
         self.clients: dict[Client, None] = {}
         self.hub = Hub(self.metrics)
         keys = Keys(settings.namespace)
@@ -112,6 +112,7 @@ class Node:
             sink=self.hub,
             readiness=self.readiness,
             metrics=self.metrics,
+            most=settings.max_channels,
         )
         self.failed = asyncio.Event()
 

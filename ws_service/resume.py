@@ -63,6 +63,8 @@ async def locate(feed: Feed, broker: Broker, retained: Retained, past: Past) -> 
 
     Raises AWAY.
     """
+    if past.wanted:
+        await retained.pace.turn()
     if past.since is not None:
         await feed.ready()
         return await _since(feed, broker, retained, past.since)
@@ -213,6 +215,7 @@ async def catch_up(feed: Feed, retained: Retained, hub: Hub, *, shape: Shape, me
     now = asyncio.get_running_loop().time
     while member.wanted:
         if page is not None:
+            await retained.pace.turn()
             for publication in page.publications:
                 if position == feed.head or step(position, publication) is Step.GAP:
                     break  # the next read, if there is one, shows whether the gap can be filled

@@ -13,6 +13,7 @@ from ws_service.flights import Flights
 from ws_service.history import History, Mark, Page, Pager
 from ws_service.log import Log, Oldest
 from ws_service.metrics import NodeMetrics
+from ws_service.pace import Pace
 from ws_service.ports import LogAway
 from ws_service.redis_link import REDIS_ERRORS
 
@@ -31,6 +32,7 @@ class Retained:
         self.history = history
         self.log = log
         self._metrics = metrics
+        self.pace = Pace()
         self.flights = Flights(metrics.history.labels("memory", "read").inc)
 
     def forward(self, channel: str, epoch: str) -> "Pull":

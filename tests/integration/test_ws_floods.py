@@ -8,7 +8,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.nodes import RunningNode
+from notifiws.stack.valkey import ValkeyServer
+from tests.nodes import RunningNode, running_node
 from tests.publishing import Publisher
 
 _UPGRADE = (
@@ -18,9 +19,10 @@ _UPGRADE = (
 _PING = b"\x89\xfd\0\0\0\0" + b"x" * 125
 
 
-async def small_socket(node: RunningNode) -> socket.socket:
+async def small_socket(node: RunningNode, address: str = "127.0.0.1") -> socket.socket:
     """Connected, and the kernel takes little of what is not read."""
     small = socket.socket()
+    small.bind((address, 0))
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     small.setblocking(False)
     await asyncio.get_running_loop().sock_connect(small, ("127.0.0.1", node.port))
@@ -90,6 +92,7 @@ async def test_a_flood_of_control_frames_is_told_4429(
                 received += chunk
     assert b"\x11\x4dtoo many control frames" in received
     writer.close()
+    await node.until(lambda: node.node.metrics.closes.labels("4429")._value.get() == 1)
 
 
 @pytest.mark.parametrize("close", [True, False])
@@ -134,8 +137,8 @@ async def test_pages_that_nobody_reads_are_few_and_cut(
     assert (await node.get(path)).status_code == 200
     monkeypatch.setattr(f"ws_service.{patience}", 3.0)
     with contextlib.ExitStack() as sockets:
-        for _ in range(40):
-            sock = sockets.enter_context(await small_socket(node))
+        for number in range(40):
+            sock = sockets.enter_context(await small_socket(node, f"127.0.0.{2 + number // 8}"))
             await loop.sock_sendall(sock, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         pages = node.node.metrics.pages
         await node.until(lambda: pages.labels("limit")._value.get() == 8)
@@ -148,3 +151,40 @@ async def test_pages_that_nobody_reads_are_few_and_cut(
         await node.until(lambda: not node.node.pages.count, 8)
         await node.until(lambda: not buffered(node))
         assert (await node.get(path)).status_code == 200
+
+
+async def test_one_address_leaves_pages_for_others(node: RunningNode, publisher: Publisher) -> None:
+    loop = asyncio.get_running_loop()
+    await publisher.publish("sales", pad=6_000_000)
+    path = "/channels/sales/events"
+    with contextlib.ExitStack() as sockets:
+        for _ in range(20):
+            sock = sockets.enter_context(await small_socket(node, "127.0.0.2"))
+            await loop.sock_sendall(sock, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        await node.until(lambda: node.node.metrics.pages.labels("limit")._value.get() == 12)
+        assert (await node.get(path)).status_code == 200
+
+
+async def test_channels_that_a_node_follows_are_bounded(valkey: ValkeyServer, publisher: Publisher) -> None:
+    """What nobody follows any more makes room; beyond that, each door says `limit`."""
+    async with running_node(valkey.url, max_channels=3) as node, node.v1() as client:
+        for number in range(3):
+            answer = await client.ask(type="subscribe", id=number, channel=f"c{number}")
+            assert answer["type"] == "subscribed"
+        answer = await client.ask(type="subscribe", id=3, channel="c3")
+        assert (answer["id"], answer["code"]) == (3, "limit")
+        assert "NOTIFIWS_MAX_CHANNELS" in answer["fix"]
+        for path in ("/channels/c3/events", "/sse/c3"):
+            refused = await node.get(path)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "limit")
+        async with node.plain("c3") as plain:
+            await plain.wait_closed()
+            assert plain.close_code == 4429
+        assert (await node.get("/channels/c1/events")).status_code == 200
+        metric = node.node.metrics.registry.get_sample_value
+        assert metric("notifiws_node_channels") == 3
+        assert metric("notifiws_node_refused_total", {"reason": "channels"}) == 4
+        assert (await client.ask(type="unsubscribe", id=5, channel="c1"))["type"] == "unsubscribed"
+        assert (await client.ask(type="subscribe", id=6, channel="c3"))["type"] == "subscribed"
+        assert metric("notifiws_node_channels") == 3
+        assert node.node.admission.count == 1

@@ -7,13 +7,17 @@ import asyncio
 import contextlib
 from typing import Any, Final
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from shared.codes import ErrorCode, Lost
 from shared.logs import logger
 from shared.position import Position
+from ws_service.broker import TooManyChannels
+from ws_service.endpoints.sockets import client_address
 from ws_service.errors import HttpError
+from ws_service.feed import Feed
 from ws_service.node import Node
 from ws_service.protocol import CUT
 from ws_service.resume import Past, Start, locate
@@ -46,11 +50,12 @@ class EventsPage(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Raises HttpError before anything was sent."""
         pages, count = self._node.pages, self._node.metrics.pages
-        if not pages.enter():
+        client = scope.get("client")
+        address = client_address(client[0] if client else None, Headers(scope=scope), self._node.proxies)
+        full = pages.enter(address)
+        if full is not None:
             count.labels("limit").inc()
-            raise HttpError(
-                429, ErrorCode.LIMIT, f"this node has its {pages.most} pages of events under way", "try again later"
-            )
+            raise HttpError(429, ErrorCode.LIMIT, full, "read the answers, or try again later")
         try:
             try:
                 async with asyncio.timeout(_WAIT_SECONDS + 3.0):
@@ -66,7 +71,7 @@ class EventsPage(Response):
                 _log.warning("a peer does not read its page of events; cutting it", client=scope.get("client"))
                 await _cut(scope, receive)
         finally:
-            pages.leave()
+            pages.leave(address)
 
     async def _send(self, body: bytes, send: Send) -> None:
         # Chunks, so that the server's flow control holds them back while the peer does not read.
@@ -92,7 +97,7 @@ async def _cut(scope: Scope, receive: Receive) -> None:
 
 async def _page(node: Node, channel: str, since: Position | None, limit: int) -> bytes:
     """The body of an events page: event objects as they were captured, byte by byte."""
-    feed = node.broker.join(channel)
+    feed = follow(node, channel)
     loop = asyncio.get_running_loop()
     enough = loop.time() + _WAIT_SECONDS
     try:
@@ -140,6 +145,15 @@ async def _page(node: Node, channel: str, since: Position | None, limit: int) ->
 def _body(events: list[bytes], position: Position, *, more: bool) -> bytes:
     tail = f'],"position":"{position}","more":{"true" if more else "false"}}}'
     return b"".join((b'{"events":[', b",".join(events), tail.encode()))
+
+
+def follow(node: Node, channel: str) -> Feed:
+    """Follow a channel, or refuse: 429. Undo it with `leave`."""
+    try:
+        return node.broker.join(channel)
+    except TooManyChannels as error:
+        node.metrics.refused.labels("channels").inc()
+        raise HttpError(429, ErrorCode.LIMIT, str(error), TooManyChannels.fix) from None
 
 
 def unavailable() -> HttpError:

@@ -14,6 +14,7 @@ from shared.event import OPS
 from shared.logs import logger
 from shared.position import BadPosition, Position
 from shared.tasks import end
+from ws_service.broker import TooManyChannels
 from ws_service.connection import AsgiConnection
 from ws_service.endpoints.sockets import admitted, messages
 from ws_service.groups import Plain
@@ -149,7 +150,12 @@ class Listener:
     async def _follow(self, request: Request) -> None:
         """Lives as long as the connection: it holds the channel."""
         node = self._node
-        feed = node.broker.join(request.channel)
+        try:
+            feed = node.broker.join(request.channel)
+        except TooManyChannels as error:
+            node.metrics.refused.labels("channels").inc()
+            self.connection.close(CloseCode.LIMIT, str(error))
+            return
         feed.on_dropped[self._dropped] = None
         node.metrics.subscriptions.inc()
         try:

@@ -14,7 +14,7 @@ from shared.codes import CloseCode
 from shared.logs import logger
 from ws_service.connection import AsgiConnection
 from ws_service.node import Network, Node
-from ws_service.protocol import EXTENSION
+from ws_service.protocol import EXTENSION, FLOODED
 
 _log = logger("sockets")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -84,6 +84,8 @@ async def admitted(
         _log.exception("connection failed", endpoint=endpoint)
         connection.fail(CloseCode.INTERNAL, "internal error; reconnect and resume")
     finally:
+        if FLOODED in websocket.scope.get("extensions", {}) and connection.close_code is None:
+            node.metrics.closes.labels(str(int(CloseCode.LIMIT))).inc()
         node.metrics.connections.labels(endpoint).dec()
         node.admission.leave(address)
         await connection.ended()

@@ -20,9 +20,11 @@ from shared.logs import logger
 from shared.position import BadPosition, Position
 from shared.tasks import end
 from ws_service.connection import AsgiConnection
+from ws_service.endpoints.pages import follow
 from ws_service.endpoints.parameters import takes
 from ws_service.endpoints.sockets import client_address
 from ws_service.errors import HttpError
+from ws_service.feed import Feed
 from ws_service.frames import server_sent
 from ws_service.groups import ServerSent
 from ws_service.methods import BODILESS
@@ -94,15 +96,18 @@ class Stream(Response):
             node.metrics.refused.labels("limit").inc()
             raise HttpError(429, ErrorCode.LIMIT, full, "close some, or try again later")
         node.metrics.connections.labels("sse").inc()
-        connection = None
+        connection = feed = None
         try:
+            feed = follow(node, self._channel)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             cut = scope.get("extensions", {}).get(CUT)
             connection = EventConnection(send, node.limits.send_buffer_bytes, cut, node.metrics.slow.inc)
-            await Listener(node, connection, self._channel).hold(receive, self._since)
+            await Listener(node, connection, feed).hold(receive, self._since)
         finally:
             node.metrics.connections.labels("sse").dec()
             node.admission.leave(address)
+            if feed is not None:
+                node.broker.leave(feed)
             if connection is not None:
                 await connection.ended()
 
@@ -125,10 +130,11 @@ class EventConnection(AsgiConnection):
 class Listener:
     """One stream: the hub's member for its channel."""
 
-    def __init__(self, node: Node, connection: EventConnection, channel: str) -> None:
+    def __init__(self, node: Node, connection: EventConnection, feed: Feed) -> None:
         self.connection = connection
         self._node = node
-        self._channel = channel
+        self._feed = feed
+        self._channel = feed.channel
         self._comment: asyncio.TimerHandle | None = None
 
     @property
@@ -168,9 +174,8 @@ class Listener:
         self._schedule()
 
     async def _follow(self, since: Position | None) -> None:
-        """Lives as long as the connection: it holds the channel."""
-        node, past = self._node, Past(since)
-        feed = node.broker.join(self._channel)
+        """Lives as long as the connection."""
+        node, feed, past = self._node, self._feed, Past(since)
         node.metrics.subscriptions.inc()
         try:
             # While Redis is away the client, which would give up on a status, waits as it is.
@@ -204,7 +209,6 @@ class Listener:
             self.connection.close(CloseCode.INTERNAL, "internal error; reconnect")
         finally:
             node.hub.detach(self._channel, _SHAPE, self)
-            node.broker.leave(feed)
             node.metrics.subscriptions.dec()
 
 

@@ -14,6 +14,7 @@ from shared.codes import CloseCode, ErrorCode, Lost
 from shared.logs import logger
 from shared.position import Position
 from ws_service import frames
+from ws_service.broker import TooManyChannels
 from ws_service.connection import AsgiConnection
 from ws_service.endpoints.plain import BadRequest, TicketRefused, check_names, check_ticket, refuse
 from ws_service.endpoints.sockets import admitted, messages
@@ -159,7 +160,14 @@ class Conversation:
                 self.connection.close(code, reason)
 
     def _start(self, request: Subscribe) -> None:
-        subscription = Subscription(self.connection, request, self._node.broker.join(request.channel))
+        try:
+            feed = self._node.broker.join(request.channel)
+        except TooManyChannels as error:
+            self._node.metrics.refused.labels("channels").inc()
+            self._session.ended(request.sub)
+            self.connection.write((frames.error(request.id, ErrorCode.LIMIT, str(error), TooManyChannels.fix),))
+            return
+        subscription = Subscription(self.connection, request, feed)
         self._subscriptions[request.sub] = subscription
         subscription.on_dropped = lambda: self._dropped(request.sub)
         subscription.feed.on_dropped[subscription.on_dropped] = None

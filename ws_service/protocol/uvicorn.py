@@ -14,7 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from shared.codes import CloseCode
 from ws_service.limits import MessageRate
-from ws_service.protocol import EXTENSION
+from ws_service.protocol import EXTENSION, FLOODED
 
 # A stalled peer that comes back within this time still reads why it was closed.
 _GRACE_SECONDS: Final = 5.0
@@ -73,6 +73,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_complete:
             self.transport.abort()
         elif not self.close_sent and not self.disconnected and not self.transport.is_closing():
+            # The endpoint hears of a disconnect alone, and a peer may end with any code.
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[FLOODED] = True
             self.abandon(int(CloseCode.LIMIT), "too many control frames")
             # What still comes is not looked at; the grace time ends it.
             self.transport.pause_reading()
