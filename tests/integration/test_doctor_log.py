@@ -104,6 +104,12 @@ async def test_roles_and_grants(database: Database, pg: asyncpg.Connection) -> N
         await admin.execute(examined["reader_grants"].fix)
         examined = await doctor(database.url, reader_url=url)
         assert not {"reader_grants", "reader_is_owner", "reader_elsewhere", "reader_away"} & examined.codes
+        assert not {"log_public", "log_writers"} & examined.codes
+        await pg.execute("grant insert, select on notifiws.outbox to web")
+        examined = await doctor(database.url)
+        assert examined["log_writers"].what == "role web has INSERT on notifiws.outbox"
+        await pg.execute(examined["log_writers"].fix)
+        assert "log_writers" not in (await doctor(database.url)).codes
 
     examined = await doctor(database.url, reader_url=database.url)
     assert examined["reader_is_owner"].severity == "warning"

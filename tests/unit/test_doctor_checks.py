@@ -166,9 +166,15 @@ CASES = [
     Case("superuser", server(superuser=True), "a superuser"),
     Case(
         "log_public",
-        replace(HEALTHY, grants=[{"name": "notifiws.outbox", "privilege": "SELECT"}]),
+        replace(HEALTHY, grants=[{"name": "notifiws.outbox", "role": None, "privilege": "SELECT"}]),
         "PUBLIC has SELECT on notifiws.outbox",
         "REVOKE ALL ON notifiws.outbox FROM PUBLIC",
+    ),
+    Case(
+        "log_writers",
+        replace(HEALTHY, grants=[{"name": "notifiws.outbox", "role": "App", "privilege": "INSERT"}]),
+        "role App has INSERT on notifiws.outbox",
+        'REVOKE INSERT ON notifiws.outbox FROM "App"',
     ),
     Case("emitter_grants", replace(HEALTHY, emitter={"there": False, "may": False}), "is gone", "CREATE ROLE"),
     Case("emitter_grants", replace(HEALTHY, emitter={"there": True, "may": False}), "may not call", "GRANT EXECUTE"),

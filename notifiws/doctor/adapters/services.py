@@ -30,7 +30,8 @@ async def _ask(name: str, url: str) -> Service:
         role=str(role) if role else None,
         reasons=answer.reasons,
         version=str(version) if version else None,
-        open=None if role else await _open(url),
+        # A listener has no channels to list, and what does not answer is not asked twice.
+        open=None if role or "ready" not in answer.body else await _open(url),
     )
 
 

@@ -114,8 +114,21 @@ def superuser(facts: Facts) -> Iterator[Found]:
 )
 def log_public(facts: Facts) -> Iterator[Found]:
     """the log holds rows of every watched table: any role of this database may read, forge or drop them."""
-    for row in seen(facts.grants):
+    for row in (row for row in seen(facts.grants) if row["role"] is None):
         yield Found(f"PUBLIC has {row['privilege']} on {row['name']}", f"REVOKE ALL ON {row['name']} FROM PUBLIC")
+
+
+@check(
+    Severity.WARNING,
+    mend="REVOKE ALL ON ALL TABLES IN SCHEMA notifiws FROM <role>; applications emit through notifiws_emitter",
+)
+def log_writers(facts: Facts) -> Iterator[Found]:
+    """who may write to the log past notifiws.emit and the triggers can forge events of any channel, or drop them."""
+    for row in (row for row in seen(facts.grants) if row["role"] is not None):
+        yield Found(
+            f"role {row['role']} has {row['privilege']} on {row['name']}",
+            f"REVOKE {row['privilege']} ON {row['name']} FROM {quoted(row['role'])}",
+        )
 
 
 @check(
