@@ -62,7 +62,7 @@ def main() -> None:
     from notifiws.cli.app import main as cli
     from notifiws.stack import dashboard, database, parts, vitals
 
-    async def prepare(url: str, *, demo: bool) -> None:
+    async def prepare(url: str, *, demo: bool, reader_password: str | None = None) -> None:
         pass
 
     database.prepare = prepare

@@ -125,6 +125,7 @@ class Stack:
             settings=settings,
             logs=self.directory.logs,
             database_url=self.postgres.url if self.postgres else _secret(settings.database_url),
+            reader_url=self.postgres.reader_url if self.postgres else _secret(settings.database_url),
             redis_url=self.valkey.url if self.valkey else _secret(settings.redis_url),
             url=self.url,
             shared_fd=shared.fileno(),
@@ -200,7 +201,8 @@ class Stack:
     async def _prepare_database(self) -> None:
         from notifiws.stack.database import prepare
 
-        await prepare(self.around.database_url, demo=self.demo)
+        reader_password = self.postgres.reader_password if self.postgres else None
+        await prepare(self.around.database_url, demo=self.demo, reader_password=reader_password)
 
     async def _until_ready(self) -> None:
         """Wait until every service is ready; after READY_SECONDS say which is not, and go on: it may recover."""

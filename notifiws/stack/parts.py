@@ -26,6 +26,7 @@ class Surroundings:
     settings: Settings
     logs: Path
     database_url: str
+    reader_url: str
     redis_url: str
     url: str
     shared_fd: int
@@ -92,7 +93,7 @@ def node(around: Surroundings, number: int, port: int) -> Part:
     extra = {
         "NOTIFIWS_PORT": str(port),
         "NOTIFIWS_SHARED_FD": str(around.shared_fd),
-        "NOTIFIWS_READER_DATABASE_URL": reader.get_secret_value() if reader else around.database_url,
+        "NOTIFIWS_READER_DATABASE_URL": reader.get_secret_value() if reader else around.reader_url,
     }
     if around.dashboard:
         extra["NOTIFIWS_DASHBOARD_DIR"] = str(around.dashboard)

@@ -5,6 +5,7 @@ Restarting a server that died is the supervisor's job.
 """
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import secrets
@@ -22,6 +23,8 @@ from notifiws.stack.process import Account, alive, children_of, end_leftover, sp
 
 # The role that owns the database; made by bootstrap.sql, which says why it has this name.
 OWNER = "notifiws_owner"
+# The role that the nodes read the log as; made by reader.sql.
+READER = "notifiws_node"
 # Majors that the wheel bundles, and where.
 _FOLDERS = {18: "pginstall18", 16: "pginstall"}
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
@@ -80,6 +83,16 @@ class PostgresServer:
         """Any database of this server, as the owner role or as the superuser."""
         role, password = ("postgres", self.superuser_password) if superuser else (OWNER, self.owner_password)
         return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def reader_password(self) -> str:
+        """That of the nodes' role: known from the owner's, and no way back to it."""
+        return hashlib.sha256(f"notifiws reader {self.owner_password}".encode()).hexdigest()[:32]
+
+    @property
+    def reader_url(self) -> str:
+        """The database `notifiws` as the nodes' role (reader.sql makes it)."""
+        return f"postgresql://{READER}:{self.reader_password}@127.0.0.1:{self.port}/notifiws"
 
     @property
     def pid(self) -> int | None:
