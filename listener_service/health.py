@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 
 import uvicorn
 from starlette.applications import Starlette
@@ -24,11 +25,14 @@ def application(
 ) -> Starlette:
     """The three pages. `failing`: what is wrong with live queries, by channel; the listener is ready all the same."""
 
+    release = version("notifiws")
+
     async def healthz(request: Request) -> Response:
         return JSONResponse({"alive": True})
 
     async def readyz(request: Request) -> Response:
-        body: dict[str, object] = {"ready": readiness.ready, "role": role(), "reasons": readiness.reasons}
+        body: dict[str, object] = {"ready": readiness.ready, "role": role(), "version": release}
+        body["reasons"] = readiness.reasons
         if readiness.warnings:
             body["warnings"] = readiness.warnings
         if errors := failing():

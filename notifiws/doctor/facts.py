@@ -134,6 +134,7 @@ class Service:
     ready: bool = True
     role: str | None = None
     reasons: Sequence[Row] = ()
+    warnings: Sequence[Row] = ()
     version: str | None = None
     open: bool | None = None
 

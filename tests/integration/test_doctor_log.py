@@ -191,6 +191,11 @@ async def test_locks_in_other_hands(database: Database, pg: asyncpg.Connection, 
     assert "application psql" in examined["leader_lock_taken"].what
     assert "the lock of the doorbell" in examined["lock_held"].what
     await pg.fetch(examined["leader_lock_taken"].fix)
+    async with login_role(database, "impostor") as url:
+        impostor = await asyncpg.connect(url, server_settings={"application_name": "notifiws relay"})
+        await impostor.fetch("select pg_advisory_lock(1852797033, 1)")
+        assert "role impostor" in (await doctor(database.url))["leader_lock_taken"].what
+        await impostor.close()
     ours = await database.connect(server_settings={"application_name": "notifiws relay"})
     await ours.fetch("select pg_advisory_lock(1852797033, 1)")
     examined = await doctor(database.url, valkey.url)

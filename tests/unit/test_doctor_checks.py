@@ -13,7 +13,7 @@ from notifiws.doctor.finding import Finding
 BEAT = {"epoch": "aaaaaaaa", "tick": 7, "lag_seconds": 0.0}
 LEADER = {
     "key": 1, "pid": 10, "exclusive": True, "application": "notifiws relay", "role": "notifiws_owner", "state": "idle",
-    "seconds": None,
+    "seconds": None, "ours": True,
 }  # fmt: skip
 WATCH = {
     "table": "public.ventas", "channel": "sales", "events": ["insert", "update", "delete", "truncate"], "columns": None,
@@ -303,19 +303,19 @@ CASES = [
     Case("no_leader", replace(HEALTHY, locks=[]), "no listener leads", "notifiws listener"),
     Case(
         "leader_lock_taken",
-        replace(HEALTHY, locks=[{**LEADER, "application": "psql"}]),
+        replace(HEALTHY, locks=[{**LEADER, "ours": False, "application": "psql"}]),
         "application psql, holds the leader's",
         "pg_terminate_backend(10)",
     ),
     Case(
         "lock_held",
-        replace(HEALTHY, locks=[LEADER, {**LEADER, "key": 5, "application": "psql", "seconds": 60.0}]),
+        replace(HEALTHY, locks=[LEADER, {**LEADER, "ours": False, "key": 5, "application": "psql", "seconds": 60.0}]),
         "psql (pid 10) holds the lock of watch and unwatch",
         "pg_terminate_backend(10)",
     ),
     Case(
         "lock_held",
-        replace(HEALTHY, locks=[LEADER, {**LEADER, "key": 5, "application": None, "pid": None, "seconds": None}]),
+        replace(HEALTHY, locks=[LEADER, {**LEADER, "key": 5, "ours": False, "application": None, "pid": None}]),
         "watch and unwatch",
         "ROLLBACK PREPARED",
     ),
@@ -350,6 +350,11 @@ CASES = [
             services=[Service("node 1", "http://h:1", ready=False, reasons=[{"code": "redis", "message": "is away"}])],
         ),
         "node 1 is not ready: redis: is away",
+    ),
+    Case(
+        "service_warning",
+        replace(HEALTHY, services=[Service("l", "http://h:1", warnings=[{"code": "doorbell", "message": "held"}])]),
+        "l warns: doorbell: held",
     ),
     Case(
         "versions_differ",

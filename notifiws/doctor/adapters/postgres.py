@@ -110,10 +110,23 @@ async def _server(gathering: Gathering, connection: "asyncpg.Connection[asyncpg.
     facts["sessions"] = await gathering.rows("postgres: open transactions", "doctor_sessions", SESSION_SECONDS)
     facts["prepared"] = await gathering.rows("postgres: prepared transactions", "doctor_prepared")
     facts["slots"] = await gathering.rows("postgres: replication slots", "doctor_slots")
-    facts["locks"] = await gathering.rows("postgres: advisory locks", "doctor_locks")
+    facts["locks"] = await _locks(gathering)
     facts["notifiers"] = await gathering.rows("postgres: triggers that notify", "doctor_notifiers")
     facts["schema"] = await _schema(gathering, connection)
     return facts
+
+
+async def _locks(gathering: Gathering) -> list[Row] | None:
+    """With `ours`: by the listener's own judgement where it has one, else by the session's name."""
+    subject = "postgres: advisory locks"
+    held, strangers = await gathering.rows(subject, "doctor_locks"), await gathering.rows(subject, "lock_strangers")
+    if held is None:
+        return None
+    found = {(row["key"], row["pid"]) for row in strangers or ()}
+    return [
+        {**row, "ours": (row["key"], row["pid"]) not in found and (row["application"] or "").startswith("notifiws")}
+        for row in held
+    ]
 
 
 async def _pooler(gathering: Gathering, url: str) -> str | None:

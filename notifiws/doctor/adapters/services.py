@@ -29,6 +29,7 @@ async def _ask(name: str, url: str) -> Service:
         ready=answer.ready,
         role=str(role) if role else None,
         reasons=answer.reasons,
+        warnings=[each for each in answer.body.get("warnings") or () if isinstance(each, dict)],
         version=str(version) if version else None,
         # A listener has no channels to list, and what does not answer is not asked twice.
         open=None if role or "ready" not in answer.body else await _open(url),

@@ -17,10 +17,6 @@ HELD_SECONDS: Final = 30.0
 NEARLY: Final = 0.8
 
 
-def _ours(row: Row) -> bool:
-    return str(row["application"] or "").startswith("notifiws")
-
-
 def _leader(facts: Facts) -> Row | None:
     return next((row for row in seen(facts.locks) if row["key"] == LEADER and row["exclusive"]), None)
 
@@ -49,7 +45,7 @@ def no_leader(facts: Facts) -> Iterator[Found]:
 def leader_lock_taken(facts: Facts) -> Iterator[Found]:
     """no listener can lead while somebody else holds the leader's lock: events wait in the log."""
     holder = _leader(facts)
-    if holder is not None and not _ours(holder):
+    if holder is not None and not holder["ours"]:
         who = f"session {holder['pid']} of role {holder['role']}, application {holder['application'] or 'without name'}"
         yield Found(f"{who}, holds the leader's advisory lock (1852797033, 1), and is no listener", _kill(holder))
 
@@ -66,7 +62,7 @@ def lock_held(facts: Facts) -> Iterator[Found]:
             continue
         held_long = (row["seconds"] or 0.0) > HELD_SECONDS
         # The doorbell's is a session lock of the listener's, held as long as it sleeps.
-        if held_long if _ours(row) else row["key"] == DOORBELL or held_long or row["pid"] is None:
+        if held_long if row["ours"] else row["key"] == DOORBELL or held_long or row["pid"] is None:
             yield Found(
                 f"{row['application'] or 'a session without a name'} (pid {row['pid']}) holds the lock of "
                 f"{_JOBS[row['key']]} (1852797033, {row['key']})",
@@ -100,7 +96,7 @@ def lagging(facts: Facts) -> Iterator[Found]:
 def leader_elsewhere(facts: Facts) -> Iterator[Found]:
     """events go where no node of yours looks, or nowhere."""
     redis, log, leader = seen(facts.redis), seen(facts.log), _leader(facts)
-    if leader is None or not _ours(leader):
+    if leader is None or not leader["ours"]:
         return
     if redis.beat is None or (redis.beat_age or 0.0) > BEAT_SECONDS:
         when = "has never beaten" if redis.beat is None else f"has not beaten for {ago(redis.beat_age or 0.0)}"

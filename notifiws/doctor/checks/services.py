@@ -14,8 +14,19 @@ def service_not_ready(facts: Facts) -> Iterator[Found]:
     """it serves nobody; what the log holds waits."""
     for service in seen(facts.services):
         if not service.ready:
-            reasons = "; ".join(f"{reason['code']}: {reason['message']}" for reason in service.reasons)
+            reasons = "; ".join(f"{reason.get('code')}: {reason.get('message')}" for reason in service.reasons)
             yield Found(f"{service.name} is not ready: {reasons or 'it gives no reason'}")
+
+
+@check(
+    Severity.WARNING,
+    mend="docs/errors.md lists the warnings of /readyz",
+)
+def service_warning(facts: Facts) -> Iterator[Found]:
+    """it serves, and somebody should look."""
+    for service in seen(facts.services):
+        for warning in service.warnings:
+            yield Found(f"{service.name} warns: {warning.get('code')}: {warning.get('message')}")
 
 
 @check(

@@ -4,6 +4,7 @@ import asyncio
 import re
 import signal
 import socket
+from importlib.metadata import version
 
 import asyncpg
 import pytest
@@ -16,7 +17,8 @@ from tests.integration.listener.pooler import transaction_pooler
 
 
 async def test_a_leader_says_so(listener: ListenerProcess) -> None:
-    assert await listener.readyz() == {"ready": True, "role": "leader", "reasons": []}
+    release = version("notifiws")
+    assert await listener.readyz() == {"ready": True, "role": "leader", "version": release, "reasons": []}
     assert (await listener.get("/healthz"))[0] == 200
     assert await listener.metric("leader") == 1
 
