@@ -1,7 +1,11 @@
 """What doctor makes of a trigger's source and of a NOTIFY channel's name."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from notifiws.doctor.adapters import redis
 from notifiws.doctor.adapters.postgres import where
 from notifiws.doctor.adapters.secrets import scrub
 from notifiws.doctor.checks.watches import channel_for, notified, watch_command
@@ -49,6 +53,12 @@ def test_watch_command_is_quoted_for_the_shell() -> None:
         'notifiws watch \'"Tienda Ñ"."Ventas ""x"""\' --channel sales --events insert,update --columns \'a b,c\' '
         "--when 'new.x > '\"'\"'y'\"'\"'' --no-snapshot"
     )
+
+
+def test_every_command_of_our_scripts_is_asked_for() -> None:
+    asked = {command.partition("|")[0] for command in redis._COMMANDS}
+    for script in (Path(__file__).parents[2] / "listener_service").glob("*.lua"):
+        assert set(re.findall(r"redis\.call\('([A-Z]+)'", script.read_text(encoding="utf-8"))) <= asked, script.name
 
 
 def test_scrub() -> None:
