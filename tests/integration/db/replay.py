@@ -139,7 +139,7 @@ class Replay:
 
     def __init__(self, *tables: str, settled: Iterable[str] = ()) -> None:
         self.replicas = {name: Replica(strict=name not in set(settled)) for name in tables}
-        self.events = 0
+        self.events: Counter[str] = Counter()
         self._last_tick = 0
         self._ticks_of_tx: dict[str, int] = {}
 
@@ -159,7 +159,7 @@ class Replay:
         """Apply one event."""
         assert row["source"] in self.replicas, f"an event of {row['source']}, which is not looked at"
         self.replicas[row["source"]].apply(row["op"], row["key"], row["new"], row["old"])
-        self.events += 1
+        self.events[row["source"]] += 1
 
     async def check(self, pg: "asyncpg.Connection[Any]") -> None:
         """Assert that each replica is its table as this connection sees it."""
