@@ -7,6 +7,7 @@ Redis away: feeds keep their place, clients stay connected, and the reading goes
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
 from typing import Any, Final
@@ -103,6 +104,8 @@ class Broker:
         self.declared: frozenset[str] = frozenset()
         # Those of them that carry a live query, whose newest event is its result.
         self.live_queries: frozenset[str] = frozenset()
+        # Called with a channel whose live query was dropped.
+        self.on_dropped: Callable[[str], None] = lambda channel: None
         self.heartbeat: Heartbeat | None = None
         pubsub.follow(Topic(keys.relay, self._on_heartbeat))
         pubsub.on_probe = self._refresh.set
@@ -372,10 +375,5 @@ class Broker:
             dropped, self.live_queries = self.live_queries.difference(carrying), frozenset(carrying)
             self.declared = declared - dropped
         for channel in dropped:
-            self._drop(channel)
-
-    def _drop(self, channel: str) -> None:
-        self._log.info("live query dropped", channel=channel)
-        if followed := self._followed.get(channel):
-            for tell in tuple(followed.feed.on_dropped):
-                tell()
+            self._log.info("live query dropped", channel=channel)
+            self.on_dropped(channel)

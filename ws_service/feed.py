@@ -5,7 +5,7 @@ the hub exactly once and in order, or says what has to be read.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from shared.codes import Lost
@@ -36,8 +36,6 @@ class Feed:
         self.confirmations = 0
         self.confirmed = False
         self.foreign = False
-        # What to do when the channel's live query is dropped, for each who wants to know.
-        self.on_dropped: dict[Callable[[], None], None] = {}
         self._behind: Position | None = None
         self._sink = sink
         self._moved: set[asyncio.Future[None]] = set()

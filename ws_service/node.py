@@ -45,6 +45,9 @@ class Client(Protocol):
     def farewell(self, after_ms: int) -> None:
         """Say that the node goes away and when to come back, if this client understands it."""
 
+    def dropped(self, channel: str) -> None:
+        """A live query was dropped: nothing more will come on its channel, if this client follows it."""
+
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -114,6 +117,7 @@ class Node:
             metrics=self.metrics,
             most=settings.max_channels,
         )
+        self.broker.on_dropped = self._dropped
         self.failed = asyncio.Event()
 
     @property
@@ -151,6 +155,10 @@ class Node:
         self.clients.pop(client, None)
         if code is not None:
             self.metrics.closes.labels(str(int(code))).inc()
+
+    def _dropped(self, channel: str) -> None:
+        for client in tuple(self.clients):
+            client.dropped(channel)
 
     def _part_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():

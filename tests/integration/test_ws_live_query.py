@@ -81,4 +81,3 @@ async def test_a_dropped_query_says_so(node: RunningNode, publisher: Publisher, 
         assert again["declared"] is False
         await publisher.publish("other", result(2, 2))  # type: ignore[arg-type]
         assert (await bystander.frame())["events"][0]["id"] == 2
-    assert not node.node.broker.feeds()[0].on_dropped

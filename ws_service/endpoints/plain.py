@@ -112,6 +112,7 @@ class Listener:
         self.connection = connection
         self._node = node
         self._task: asyncio.Task[None] | None = None
+        self._channel: str | None = None
 
     @property
     def wanted(self) -> bool:
@@ -122,14 +123,17 @@ class Listener:
         """A plain client cannot be told: it is closed, and comes back without `since`."""
         self.connection.close(CloseCode.HISTORY_GONE, f"history is gone ({reason}); reconnect without since")
 
-    def _dropped(self) -> None:
-        self.connection.close(CloseCode.NORMAL, "the live query was dropped; nothing more will come")
+    def dropped(self, channel: str) -> None:
+        """A live query was: if it is this one, there is nothing to stay for."""
+        if channel == self._channel:
+            self.connection.close(CloseCode.NORMAL, "the live query was dropped; nothing more will come")
 
     def farewell(self, after_ms: int) -> None:
         """Plain clients get events and nothing else."""
 
     def begin(self, request: Request) -> None:
         """Start to follow the channel."""
+        self._channel = request.channel
         self._task = asyncio.create_task(self._follow(request), name="plain")
 
     async def hold(self, websocket: WebSocket) -> None:
@@ -156,7 +160,6 @@ class Listener:
             node.metrics.refused.labels("channels").inc()
             self.connection.close(CloseCode.LIMIT, str(error))
             return
-        feed.on_dropped[self._dropped] = None
         node.metrics.subscriptions.inc()
         try:
             # While Redis is away the client, which cannot be told to wait, waits as it is.
@@ -171,7 +174,6 @@ class Listener:
             _log.exception("plain client failed", channel=request.channel)
             self.connection.close(CloseCode.INTERNAL, "internal error; reconnect")
         finally:
-            feed.on_dropped.pop(self._dropped, None)
             node.hub.detach(request.channel, request.shape, self)
             node.broker.leave(feed)
             node.metrics.subscriptions.dec()

@@ -151,6 +151,9 @@ class Listener:
         """Say that the node goes away, to the page and to EventSource itself."""
         self.connection.write((reconnect(after_ms),))
 
+    def dropped(self, channel: str) -> None:
+        """A live query was. EventSource would only come back: it stays, and hears when it is declared again."""
+
     async def hold(self, receive: Receive, since: Position | None) -> None:
         """Until the client is gone."""
         self._node.enter(self)

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
 from typing import Final
 
 from fastapi import APIRouter
@@ -64,7 +63,7 @@ def _without_subprotocol() -> Response:
 class Subscription:
     """One subscription of one connection."""
 
-    __slots__ = ("channel", "connection", "ended", "feed", "on_dropped", "sub", "task", "unanswered")
+    __slots__ = ("channel", "connection", "ended", "feed", "sub", "task", "unanswered")
 
     def __init__(self, connection: AsgiConnection, request: Subscribe, feed: Feed) -> None:
         self.connection = connection
@@ -75,7 +74,6 @@ class Subscription:
         self.ended = False
         # The `id` of the `subscribe`, until something was said to it.
         self.unanswered: int | None = request.id
-        self.on_dropped: Callable[[], None] = lambda: None
 
     @property
     def wanted(self) -> bool:
@@ -100,6 +98,14 @@ class Conversation:
     def farewell(self, after_ms: int) -> None:
         """Say that the node goes away."""
         self.connection.write((frames.reconnect(after_ms),))
+
+    def dropped(self, channel: str) -> None:
+        """End the subscriptions of a live query that was dropped."""
+        for sub in [sub for sub, each in self._subscriptions.items() if each.channel == channel]:
+            request = self._subscriptions[sub].unanswered
+            self._session.ended(sub)
+            self._end(sub)
+            self.connection.write((frames.unsubscribed(request, sub, "dropped"),))
 
     async def hold(self, websocket: WebSocket) -> None:
         """Talk until the client is gone."""
@@ -169,8 +175,6 @@ class Conversation:
             return
         subscription = Subscription(self.connection, request, feed)
         self._subscriptions[request.sub] = subscription
-        subscription.on_dropped = lambda: self._dropped(request.sub)
-        subscription.feed.on_dropped[subscription.on_dropped] = None
         self._node.metrics.subscriptions.inc()
         subscription.task = asyncio.create_task(self._subscribe(subscription, request), name="subscribe")
 
@@ -219,17 +223,9 @@ class Conversation:
         self._end(request.sub)
         self.connection.write((frames.error(request.id, code, message, fix),))
 
-    def _dropped(self, sub: str) -> None:
-        """The live query is: nothing more will come."""
-        request = self._subscriptions[sub].unanswered
-        self._session.ended(sub)
-        self._end(sub)
-        self.connection.write((frames.unsubscribed(request, sub, "dropped"),))
-
     def _end(self, sub: str) -> None:
         subscription = self._subscriptions.pop(sub)
         subscription.ended = True
-        subscription.feed.on_dropped.pop(subscription.on_dropped, None)
         if subscription.task is not None:
             subscription.task.cancel()
         self._node.hub.detach(subscription.channel, Frames(), subscription)
