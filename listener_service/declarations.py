@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from typing import Final
 
+from listener_service.adoption import Adoption
 from listener_service.doorbell import PostgresDoorbell
 from listener_service.heartbeat import Heartbeat
 from listener_service.live_queries import LiveQueries
@@ -22,14 +23,17 @@ log = logger("declarations")
 EVERY: Final = 3.0
 
 
-async def follow(url: str, doorbell: PostgresDoorbell, heartbeat: Heartbeat, live_queries: LiveQueries) -> None:
+async def follow(
+    url: str, doorbell: PostgresDoorbell, adoption: Adoption, heartbeat: Heartbeat, live_queries: LiveQueries
+) -> None:
     """Keep them told, for ever. Only cancellation ends it."""
     attempt = 0
     while True:
         try:
             async with open_session(url, "notifiws declarations") as session:
                 while True:
-                    await _tell(session, doorbell, heartbeat, live_queries)
+                    doorbell.config_changed.clear()
+                    await _tell(session, adoption, heartbeat, live_queries)
                     attempt = 0
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(EVERY):
@@ -41,15 +45,14 @@ async def follow(url: str, doorbell: PostgresDoorbell, heartbeat: Heartbeat, liv
             await asyncio.sleep(backoff(attempt))
 
 
-async def _tell(session: Session, doorbell: PostgresDoorbell, heartbeat: Heartbeat, live_queries: LiveQueries) -> None:
-    doorbell.config_changed.clear()
+async def _tell(session: Session, adoption: Adoption, heartbeat: Heartbeat, live_queries: LiveQueries) -> None:
     refreshed = await session.value("refresh_watches")
     if refreshed:
         log.info("capture follows the new shape of tables", watches=refreshed)
     if followed := await session.value("refresh_touches"):
         log.info("live queries follow the partitions of tables", tables=followed)
     adopted = await session.rows("adopted")
-    await doorbell.adopt({row["pg_channel"]: row["channel"] for row in adopted})
+    adoption.adopt({row["pg_channel"]: row["channel"] for row in adopted})
     claimed = await session.rows("live_query_claim", live_queries.term)
     # Before the heartbeat, which has the nodes look.
     await live_queries.follow(

@@ -1,4 +1,4 @@
-"""The LISTEN connection: the doorbell, news of the configuration, the former leader's farewell, adopted channels.
+"""The LISTEN connection: the doorbell, news of the configuration, the former leader's farewell.
 
 A connection that answers queries proves nothing about LISTEN, so every 2 s a nonce goes through NOTIFY itself; one
 that does not come back means deaf, and a new connection. After each LISTEN a look at everything is forced, for what
@@ -8,10 +8,9 @@ rang before. Callbacks are plain functions that set events: asyncpg runs corouti
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
-from listener_service.adopted import AdoptedQueue
 from listener_service.metrics import Metrics
 from listener_service.session import FAILURES, QUERY_SECONDS, Session, connect, explain
 from listener_service.strangers import Strangers
@@ -47,13 +46,10 @@ class PostgresDoorbell:
         self._probe: tuple[str, asyncio.Event] = ("", asyncio.Event())
         self._crowded = False
         self._strangers = Strangers(readiness, metrics)
-        self._public: Mapping[str, str] = {}
-        self._heard_on: dict[str, Callable[..., None]] = {}
         # Set when watches or adoptions may have changed; when a leader may have left. Whoever waits clears them.
         self.config_changed = asyncio.Event()
         self.farewell = asyncio.Event()
         self.listening = asyncio.Event()
-        self.adopted = AdoptedQueue(metrics, self.ring)
 
     # What the relay sees
 
@@ -100,26 +96,6 @@ class PostgresDoorbell:
         """Wake whoever waits."""
         self._rung.set()
 
-    # What the leader sets
-
-    async def adopt(self, public: Mapping[str, str]) -> None:
-        """Hear these NOTIFY channels (keys) from now on, as the public channels that they are mapped to."""
-        self._public = public
-        if session := self._session:
-            try:
-                await self._follow(session)
-            except FAILURES:
-                session.terminate()
-
-    async def _follow(self, session: Session) -> None:
-        async with session.turn() as connection, asyncio.timeout(QUERY_SECONDS):
-            for channel in [known for known in self._heard_on if known not in self._public]:
-                await connection.remove_listener(channel, self._heard_on.pop(channel))
-            for channel in self._public:
-                if channel not in self._heard_on:
-                    self._heard_on[channel] = self._adopted
-                    await connection.add_listener(channel, self._adopted)
-
     # The connection
 
     async def run(self) -> None:
@@ -152,7 +128,6 @@ class PostgresDoorbell:
             await asyncio.sleep(backoff(attempt, first=0.1, most=2.0))
 
     async def _listen(self, session: Session) -> None:
-        self._heard_on = {}
         listeners: dict[str, Callable[..., None]] = {
             "notifiws": self._bell,
             "notifiws_config": lambda *_: self.config_changed.set(),
@@ -162,7 +137,6 @@ class PostgresDoorbell:
         async with session.turn() as connection, asyncio.timeout(QUERY_SECONDS):
             for channel, callback in listeners.items():
                 await connection.add_listener(channel, callback)
-        await self._follow(session)
         await self._sound(session)
         self._session = session
         self._readiness.clear(Unready.DEAF)
@@ -212,7 +186,3 @@ class PostgresDoorbell:
         nonce, heard = self._probe
         if payload == nonce:
             heard.set()
-
-    def _adopted(self, _connection: Any, _pid: int, channel: str, payload: Any) -> None:
-        if public := self._public.get(channel):
-            self.adopted.put(public, payload)

@@ -1,7 +1,7 @@
 """One listener process: connects, stands by, leads, stands by again. Nothing it depends on ends it.
 
 The parts it puts together: `leader.py` (the lock), `relay.py` (the leader's loop), `doorbell.py`, `heartbeat.py`,
-`declarations.py`, `retention.py`, `live_queries.py`.
+`declarations.py`, `adoption.py`, `retention.py`, `live_queries.py`.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from typing import Final
 
 from db.migrate import SchemaError, check_schema
 from listener_service import declarations, epoch, leader, retention
+from listener_service.adoption import Adoption
 from listener_service.doorbell import PostgresDoorbell
 from listener_service.heartbeat import Heartbeat
 from listener_service.live_queries import LiveQueries
@@ -153,12 +154,13 @@ class Listener:
         live_queries = self._live_queries = LiveQueries(
             term, runs, self._publisher, metrics=self._metrics, on_result=self._doorbell.ring
         )
+        adoption = Adoption(self._url, self._readiness, self._metrics, self._doorbell.ring)
         relay = Relay(
             name,
             adapter,
             self._publisher,
             self._doorbell,
-            self._doorbell.adopted,
+            adoption.queue,
             readiness=self._readiness,
             metrics=self._metrics,
             stopping=self._stopping,
@@ -176,7 +178,10 @@ class Listener:
                 beside = [
                     tasks.create_task(leader.keep(session)),
                     tasks.create_task(leader.watch(session, self._readiness)),
-                    tasks.create_task(declarations.follow(self._url, self._doorbell, self._heartbeat, live_queries)),
+                    tasks.create_task(
+                        declarations.follow(self._url, self._doorbell, adoption, self._heartbeat, live_queries)
+                    ),
+                    tasks.create_task(adoption.run()),
                     tasks.create_task(live_queries.run()),
                     tasks.create_task(retention.rotate(self._url, self._retention, self._metrics)),
                 ]
@@ -202,8 +207,7 @@ class Listener:
             self._heartbeat.follow()
             self._live_queries = None
             runs.close()
-            self._doorbell.adopted.clear()
-            await self._doorbell.adopt({})
+            adoption.close()
 
     async def _postgres_away(self, why: str, attempt: int) -> None:
         if attempt == 1:

@@ -7,9 +7,10 @@ are the adapters' (`ports.py` says what is asked of them); which events belong t
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 
 from listener_service.cut import Batch, LeftOut
 from listener_service.heads import Found, Heads
@@ -24,6 +25,10 @@ from shared.logs import logger
 from shared.readiness import Readiness
 
 log = logger("relay")
+
+
+# So many writes of adopted payloads (8 MB) before they are cut: while a large tick is published none is written.
+TAKES: Final = 8
 
 
 class Adopted(Protocol):
@@ -132,7 +137,7 @@ class Relay:
         """Adopted payloads into the log, then one cut, published. Returns whether there was a tick."""
         if wait := self._budget.wait(monotonic()):
             await asyncio.sleep(wait)
-        await self._write_adopted()
+        await self._write_adopted(TAKES)
         cut = await self._log.cut()
         self._metrics.polls.labels("tick" if cut else "nothing").inc()
         if cut is None:
@@ -141,11 +146,12 @@ class Relay:
         await self._publish(cut)
         return True
 
-    async def _write_adopted(self) -> None:
-        while payloads := self._adopted.take():
+    async def _write_adopted(self, takes: int = sys.maxsize) -> None:
+        while takes and (payloads := self._adopted.take()):
             await self._log.adopt(payloads)
             self._adopted.taken()
             self._metrics.adopted.inc(len(payloads))
+            takes -= 1
 
     async def _publish(self, cut: Cut) -> None:
         started = monotonic()
@@ -290,6 +296,7 @@ class Relay:
             return False
         except TimeoutError:
             pass
+        await self._write_adopted()  # their queue is short, and the log is long
         with contextlib.suppress(RedisAway):  # the next attempt says so itself
             self.check(await self._publisher.marked(), self.completed)
         return True

@@ -28,7 +28,14 @@ _SERVER_SETTINGS: Final = {
     "statement_timeout": "0",
     "timezone": "UTC",
 }
-FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# InternalClientError: what the driver says of a query after a FATAL that came unasked, as at a shutdown.
+FAILURES: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 
 class PoolerFound(Exception):
