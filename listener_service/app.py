@@ -63,6 +63,7 @@ async def _main(settings: Settings, database_url: str, redis_url: str, sock: soc
         database_url,
         publisher,
         retention=settings.retention,
+        log_bytes=settings.log_bytes,
         live_query_seconds=settings.live_query_seconds,
         live_query_bytes=settings.live_query_bytes,
         emit_bytes=settings.emit_bytes,

@@ -9,7 +9,7 @@ import contextlib
 from typing import Final
 
 from db.migrate import SchemaError, check_schema
-from listener_service import declarations, epoch, leader, retention
+from listener_service import declarations, epoch, leader
 from listener_service.adoption import Adoption
 from listener_service.doorbell import PostgresDoorbell
 from listener_service.heartbeat import Heartbeat
@@ -21,6 +21,7 @@ from listener_service.pace import PACE, Pace
 from listener_service.ports import LeadershipLost, Overtaken
 from listener_service.publisher import RedisPublisher
 from listener_service.relay import Relay
+from listener_service.retention import Retention
 from listener_service.session import FAILURES, Session, explain, open_session, refuse_pooler
 from shared.backoff import backoff
 from shared.codes import Unready
@@ -43,6 +44,7 @@ class Listener:
         publisher: RedisPublisher,
         *,
         retention: float,
+        log_bytes: int,
         live_query_seconds: float,
         live_query_bytes: int,
         emit_bytes: int,
@@ -53,7 +55,7 @@ class Listener:
     ) -> None:
         self._url = database_url
         self._publisher = publisher
-        self._retention = retention
+        self._retention = Retention(database_url, retention, log_bytes, readiness, metrics)
         self._live_query_limits = live_query_seconds, live_query_bytes
         self._live_queries: LiveQueries | None = None
         self._emit_bytes = emit_bytes
@@ -183,7 +185,7 @@ class Listener:
                     ),
                     tasks.create_task(adoption.run()),
                     tasks.create_task(live_queries.run()),
-                    tasks.create_task(retention.rotate(self._url, self._retention, self._metrics)),
+                    tasks.create_task(self._retention.keep()),
                 ]
                 try:
                     await relay.lead()

@@ -67,6 +67,10 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
+        self.log_bytes = gauge("log_bytes", "What the log takes on Postgres' disk")
+        self.shortened = counter(
+            "retention_shortened_total", "Times that the log kept less than the retention, to stay within its bounds"
+        )
         self.rotations = counter("retention_rotations_total", "Slots of the log that retention emptied")
 
     def forget_live_query(self, channel: str) -> None:

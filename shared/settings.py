@@ -114,6 +114,10 @@ class Settings(BaseSettings):
 
     # How long things are kept
     retention: Seconds = Field(24 * 3600.0, description="age that the log in Postgres keeps at least")
+    log_bytes: Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)] = Field(
+        10_000_000_000,
+        description="size that the log in Postgres may have; past it, it keeps less than that age; 0: any",
+    )
     history: Seconds = Field(3600.0, description="age that the Redis window keeps")
     history_bytes: Bytes = Field(
         64_000_000, description="size that the Redis window keeps, per channel; the smaller wins"

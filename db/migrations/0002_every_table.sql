@@ -46,3 +46,6 @@ alter table notifiws.meta
     add column emit_bytes integer not null default 8000000,
     add column tables_version integer,
     add column captures_digest text;
+
+-- The log's guard: past its bounds writers go on in the next slot early.
+alter table notifiws.meta add column slot_shift integer not null default 0;

@@ -1,4 +1,4 @@
-"""Any login role can take our advisory locks. Then it is named within 10 s, with what ends it; and we go on after it."""
+"""Any login role can take our advisory locks. It is named within 10 s, with what ends it; afterwards we go on."""
 
 import asyncio
 from urllib.parse import urlsplit, urlunsplit

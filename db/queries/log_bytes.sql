@@ -1,0 +1,2 @@
+-- What the log takes on disk. → bigint
+select notifiws.log_bytes()
