@@ -67,23 +67,23 @@ def show(report: Report) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, markup=False, width=1000)
+    console = Console(highlight=False, markup=False)
 
-    def line(name: str, text: str, style: str = "", indent: int = 0) -> None:
-        head = Text(" " * indent + f"{name:<12}"[: max(12, len(name) + 2)], style=style)
-        console.print(head + Text(text) if len(name) < 12 else head + Text(" " + text))
+    def line(*words: Text | str) -> None:
+        console.print(*words, soft_wrap=True)
+
+    def row(name: str, text: str, indent: int = 0) -> None:
+        line(Text(" " * indent + name.ljust(11), "dim"), text)
 
     for subject, what in report.checked():
-        line(subject, what, "dim")
+        row(subject, what)
     for each in report.facts.unchecked:
-        line("not checked", f"{each.subject}: {each.why}", "dim")
+        row("not checked", f"{each.subject}: {each.why}")
     for finding in report.findings:
-        console.print()
-        console.print(
-            Text(f"{finding.severity} ", _STYLES[finding.severity]) + Text(finding.code, "bold"), finding.what
-        )
-        line("why", finding.why, "dim", 2)
-        line("fix", finding.fix, "dim", 2)
+        line()
+        line(Text(finding.severity, _STYLES[finding.severity]), Text(f"{finding.code}:", "bold"), finding.what)
+        row("why", finding.why, 2)
+        row("fix", finding.fix, 2)
     counts = [(report.count(each), each.value) for each in Severity]
     said = ", ".join(f"{count} {name}{'s' if count != 1 else ''}" for count, name in counts if count)
-    console.print(f"\n{said}" if said else "\nnothing found")
+    line(f"\n{said}" if said else "\nnothing found")

@@ -228,7 +228,7 @@ def idle_session_timeout(facts: Facts) -> Iterator[Found]:
     mend="ALTER SYSTEM SET max_connections = … and a restart, or look in pg_stat_activity for who keeps so many",
 )
 def connections_short(facts: Facts) -> Iterator[Found]:
-    """a listener needs six sessions and each node's reader some; refused, they wait and events with them."""
+    """listeners and the nodes' readers need some sessions each; refused, they wait, and events with them."""
     server = seen(facts.server)
     most = server.number("max_connections")
     if most and server.connections > 0.9 * most:
