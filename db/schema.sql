@@ -91,7 +91,19 @@ create table notifiws.watch_entry (
     always boolean not null,
     shape text not null,                   -- what the generated function was made for, see notifiws.shape
     created_at timestamptz not null default now(),
+    mode text not null default 'statement', -- or row: how its triggers fire, see notifiws.capture_mode
+    numbers smallint[],                    -- of its columns, in their order, so that renamed ones are followed
+    reads jsonb,                           -- what its condition reads, as {"name": number}
+    stopped text,                          -- why nothing is captured any more
     unique (target, channel)
+);
+
+-- The partitions of a watched table as it was last seen, to notice those that come and go.
+create table notifiws.watch_part (
+    watch integer not null references notifiws.watch_entry on delete cascade,
+    part oid not null,
+    emptied boolean not null default false, -- truncated since, so that nothing goes with it
+    primary key (watch, part)
 );
 
 -- A capture that had to give way to its writer. Shown by notifiws.watches until the table is watched again.

@@ -1,8 +1,11 @@
--- What a watch writes into the log. notifiws.capture_body generates one trigger function a watch, static SQL that is
--- planned once a session; notifiws.capture_sql is the same statement for whatever shape the table has right now.
+-- The statement that logs rows: notifiws.capture_sql writes it for a table's present shape. body.sql puts it into a
+-- watch's trigger functions.
+--
+-- Everywhere in the generated SQL `new` and `old` are the two rows, as in a watch's condition: transition tables in a
+-- statement's trigger, the trigger's own variables in a row's.
 
--- A table's shape as capture depends on it: its name, its columns' names, its primary key, whether its foreign keys both
--- delete and set null. Null when it is gone.
+-- A table's shape as capture depends on it: its name, its columns' names, its primary key, how foreign keys may change a
+-- row twice, what virtual columns compute. Null when it is gone.
 -- Declared immutable, although it reads the catalogs, for a purpose: a generated function compares it with a constant,
 -- the planner folds that into the cached plan, and the plan depends on the regclass constant, so Postgres itself throws
 -- it away on any DDL on the table. The check costs a writer nothing. Names come from the parser and from syscache
@@ -13,8 +16,28 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return concat_ws(' ', target::text, notifiws.column_names(target)::text, notifiws.key_columns(target)::text,
-                     case when notifiws.cascades_mix(target) then 'cascades mix' end);
+                     case when notifiws.cascades_mix(target) then 'cascades mix' end,
+                     case when notifiws.key_deferrable(target) then 'deferrable key' end,
+                     (select string_agg(v.name || ' = ' || v.value, ', ') from notifiws.virtual_columns(target) v));
 exception when others then  -- the table is gone
+    return null;
+end
+$$;
+
+-- The same, and the columns' types: a row trigger's plans take the values of its row as parameters, which must not change
+-- their type.
+create or replace function notifiws.row_shape(target regclass) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    types text;
+begin
+    execute format('select array[%s]::text from (select (null::%s).*) x',
+                   (select string_agg(format('pg_typeof(x.%I)', c), ', ') from unnest(notifiws.column_names(target)) c), target)
+    into types;
+    return notifiws.shape(target) || ' ' || types;
+exception when others then
     return null;
 end
 $$;
@@ -32,6 +55,18 @@ begin
 end
 $$;
 
+-- Virtual generated columns (Postgres 18), which triggers see as null, and the expressions that compute them.
+create or replace function notifiws.virtual_columns(target regclass) returns table (name text, value text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select a.attname, pg_get_expr(d.adbin, d.adrelid)
+    from pg_attribute a
+    join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    where a.attrelid = target and a.attgenerated = 'v' and not a.attisdropped
+    order by a.attnum
+$$;
+
 -- What the generated SQL's own names begin with where they stand beside the table's columns: none of those begins so. A
 -- table has at most 1600 columns, so one of these is free.
 create or replace function notifiws.free_prefix(target regclass) returns text
@@ -45,7 +80,7 @@ as $$
     limit 1
 $$;
 
--- The primary key's columns in key order, null without an immediate one. Their names are not read by snapshot either.
+-- The primary key's columns in key order, null without one. Their names are not read by snapshot either.
 create or replace function notifiws.key_columns(target regclass) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -53,19 +88,23 @@ as $$
     select array_agg((parse_ident(pg_get_indexdef(i.indexrelid, k.place, false)))[1] order by k.place)
     from pg_index i
     cross join lateral generate_series(1, i.indnkeyatts) as k (place)
-    where i.indrelid = target and i.indisprimary and i.indimmediate and pg_get_indexdef(i.indexrelid) is not null
+    where i.indrelid = target and i.indisprimary and pg_get_indexdef(i.indexrelid) is not null
 $$;
 
--- The columns that a watch captures, in table order: all, or the key and the chosen ones that (still) exist. Virtual
--- generated columns are null in triggers: watch refuses them, and one added later is left out and reported.
+-- Whether two rows may have one key for a while: inside a statement, or until the transaction ends.
+create or replace function notifiws.key_deferrable(target regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select exists (select from pg_index where indrelid = target and indisprimary and not indimmediate) $$;
+
+-- The columns that a watch captures, in table order: all, or the key and the chosen ones.
 create or replace function notifiws.captured_columns(target regclass, chosen text[]) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(array_agg(c.name order by c.place), '{}')
     from unnest(notifiws.column_names(target)) with ordinality as c (name, place)
-    where (chosen is null or c.name = any (chosen) or c.name = any (notifiws.key_columns(target)))
-      and not exists (select from pg_attribute a where a.attrelid = target and a.attname = c.name and a.attgenerated = 'v')
+    where chosen is null or c.name = any (chosen) or c.name = any (notifiws.key_columns(target))
 $$;
 
 -- `"name":value` as row_to_json writes it, as an expression over the row called alias.
@@ -88,21 +127,86 @@ as $$
     ) parts
 $$;
 
--- The whole captured row as JSON text, as an expression over the row called alias. Without a choice of columns it is
--- the whole row, free of names.
+-- The object of some columns as JSON text, as an expression over the row called alias. In the order given.
+create or replace function notifiws.object_sql(alias text, names text[]) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(notifiws.member_sql(alias, c) order by place)))
+    from unnest(names) with ordinality as u (c, place)
+$$;
+
+-- The same, of the key, and of those other columns whose values differ in the row called other.
+create or replace function notifiws.changed_sql(alias text, other text, names text[], keys text[]) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(
+        case when c = any (keys) then notifiws.member_sql(alias, c)
+             else format('case when record_image_ne(row(%s.%I), row(%s.%I)) then %s end', other, c, alias, c,
+                         notifiws.member_sql(alias, c)) end
+        order by place)))
+    from unnest(names) with ordinality as u (c, place)
+$$;
+
+-- Whether two rows differ in any of some columns.
+create or replace function notifiws.differ_sql(one text, other text, names text[]) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when count(*) = 0 then 'false'
+                else format('record_image_ne(row(%s), row(%s))', string_agg(format('%s.%I', one, c), ', ' order by place),
+                                              string_agg(format('%s.%I', other, c), ', ' order by place)) end
+    from unnest(names) with ordinality as u (c, place)
+$$;
+
+-- The whole captured row as JSON text. Without a choice of columns it is the whole row, free of names.
 create or replace function notifiws.row_sql(alias text, target regclass, chosen text[]) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case
-        when chosen is null and not exists (
-            select from pg_attribute a where a.attrelid = target and a.attnum > 0 and a.attgenerated = 'v' and not a.attisdropped)
-        then format('row_to_json(%s.*)::text', alias)
-        else format('''{'' || %s || ''}''', (
-            select notifiws.members_sql(array_agg(notifiws.member_sql(alias, c) order by place))
-            from unnest(notifiws.captured_columns(target, chosen)) with ordinality as u (c, place)))
-    end
+    select case when chosen is null then format('row_to_json(%s.*)::text', alias)
+                else notifiws.object_sql(alias, notifiws.captured_columns(target, chosen)) end
 $$;
+
+-- Rows of a relation as the table has them: virtual columns computed, and, by name, in the table's order, which a
+-- partition need not have. A FROM item without its alias.
+create or replace function notifiws.rows_of(target regclass, relation text, by_name boolean) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when by_name or exists (select from notifiws.virtual_columns(target))
+        then (select format('(select %s from %s)', string_agg(case when v.name is null then format('%I', c.name)
+                                                                   else format('(%s) as %I', v.value, c.name) end, ', ' order by c.place), relation)
+              from unnest(notifiws.column_names(target)) with ordinality as c (name, place)
+              left join notifiws.virtual_columns(target) v on v.name = c.name)
+        else relation end
+$$;
+
+-- Where the rows of a trigger are: a statement's transition tables, a row's variables, or (dynamic) the parameters that
+-- they are passed as to EXECUTE.
+create or replace function notifiws.source_sql(target regclass, mode text, which text, dynamic boolean) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when mode = 'statement' then notifiws.rows_of(target, 'notifiws_' || which, false)
+                when notifiws.is_partitioned(target) or exists (select from notifiws.virtual_columns(target))
+                then notifiws.rows_of(target, row || ' x', true)
+                else row end
+    from (select case when not dynamic then format('(select %s.*)', which)
+                      when which = 'new' then '(select ($1).*)' else '(select ($2).*)' end as row) r
+$$;
+
+create or replace function notifiws.is_partitioned(target regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select exists (select from pg_class where oid = target and relkind = 'p') $$;
+
+-- A row of nulls in the table's shape: what is not there.
+create or replace function notifiws.no_row_sql(target regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select format('(select (null::%s).*)', target) $$;
 
 -- The INSERT into the log around a query for op, key, new, old. offset 0: each text is made once, and measured.
 create or replace function notifiws.log_sql(target regclass, channel text, events text) returns text
@@ -117,55 +221,45 @@ as $$
         from (%s offset 0) e$sql$, channel, target::text, events)
 $$;
 
--- The INSERT that logs one statement's rows. Transition tables are named notifiws_new and notifiws_old.
+-- The INSERT that logs rows. new_rows and old_rows are FROM items that give them; one_row: each gives one.
 --
 -- An UPDATE's rows are paired by their place: Postgres adds the old and the new row to the two transition tables in one
 -- step. By key it would go wrong where one statement moves a row twice, as two cascading foreign keys of one table do.
--- A changed key becomes a delete and an insert, in the order in which the rows were changed.
-create or replace function notifiws.capture_sql(target regclass, channel text, chosen text[], op text) returns text
+-- A changed key becomes a delete and an insert, in the order in which the rows were changed; where two rows may have one
+-- key for a while, all deletes come before.
+create or replace function notifiws.capture_sql(target regclass, channel text, chosen text[], op text, new_rows text, old_rows text,
+                                                one_row boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    key_names text[] := notifiws.key_columns(target);
+    keys text[] := notifiws.key_columns(target);
     names text[] := notifiws.captured_columns(target, chosen);
-    key_new text;
-    key_old text;
-    row_new text := notifiws.row_sql('n', target, chosen);
-    row_old text;
-    key_changed text := 'false';
-    diff text;
+    key_new text := case when keys is null then 'null::text' else notifiws.object_sql('new', keys) end;
+    key_old text := case when keys is null then 'null::text' else notifiws.object_sql('old', keys) end;
+    key_changed text := case when keys is null then 'false' else notifiws.differ_sql('new', 'old', keys) end;
+    row_new text := notifiws.row_sql('new', target, chosen);
+    place text := notifiws.free_prefix(target) || 'place';
+    whole text := notifiws.free_prefix(target) || 'row';
+    pairs text;
     events text;
 begin
-    if key_names is null then
-        key_new := 'null::text';
-        key_old := 'null::text';
-    else
-        select format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(notifiws.member_sql('n', c) order by place))),
-               format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(notifiws.member_sql('o', c) order by place))),
-               format('record_image_ne(row(%s), row(%s))', string_agg(format('n.%I', c), ', ' order by place),
-                                             string_agg(format('o.%I', c), ', ' order by place))
-        into key_new, key_old, key_changed
-        from unnest(key_names) with ordinality as u (c, place);
-    end if;
     case op
     when 'INSERT' then
-        events := format('select ''insert'' as op, %s as key, %s as new, null::text as old from notifiws_new n', key_new, row_new);
+        events := format('select ''insert'' as op, %s as key, %s as new, null::text as old from %s new', key_new, row_new, new_rows);
     when 'DELETE' then
-        events := format('select ''delete'' as op, %s as key, null::text as new, %s as old from notifiws_old o', key_old,
-                         notifiws.row_sql('o', target, chosen));
+        events := format('select ''delete'' as op, %s as key, null::text as new, %s as old from %s old', key_old,
+                         notifiws.row_sql('old', target, chosen), old_rows);
     when 'TRUNCATE' then
         events := 'select ''truncate'' as op, null::text as key, null::text as new, null::text as old';
     when 'UPDATE' then
-        select notifiws.members_sql(array_agg(
-                   case when c = any (key_names) then notifiws.member_sql('o', c)
-                        else format('case when record_image_ne(row(n.%I), row(o.%I)) then %s end', c, c, notifiws.member_sql('o', c)) end
-                   order by place)),
-               notifiws.members_sql(array_agg(notifiws.member_sql('o', c) order by place))
-        into diff, row_old
-        from unnest(names) with ordinality as u (c, place);
+        pairs := case when one_row
+            then format('(select 1 as %I, %s as %I, new.* from %s new) new cross join %s old', place, row_new, whole, new_rows, old_rows)
+            else format('(select row_number() over () as %1$I, %2$s as %3$I, new.* from %4$s new) new
+                    join (select row_number() over () as %1$I, old.* from %5$s old) old on old.%1$I = new.%1$I',
+                        place, row_new, whole, new_rows, old_rows) end;
         -- part 1 is the delete of a changed key, part 2 the update or insert
-        events := format(replace($sql$
+        events := format($sql$
             select case when part = 1 then 'delete' when key_changed then 'insert' else 'update' end as op,
                    case when part = 1 then key_old else key_new end as key,
                    case when part = 2 then new end as new,
@@ -173,136 +267,18 @@ begin
             from (
                 select *, generate_series(case when key_changed then 1 else 2 end, 2) as part
                 from (
-                    select n."notifiws#" as place, n."notifiws#new" as new, %s as key_new, %s as key_old,
+                    select new.%I as place, new.%I as new, %s as key_new, %s as key_old,
                            %s as key_changed,
-                           case when %s then '{' || %s || '}' end as old_row,
-                           case when not %s then '{' || %s || '}' end as old_diff
-                    from (select row_number() over () as "notifiws#", %s as "notifiws#new", n.* from notifiws_new n) n
-                    join (select row_number() over () as "notifiws#", o.* from notifiws_old o) o
-                      on o."notifiws#" = n."notifiws#"
+                           case when %s then %s end as old_row,
+                           case when not %s then %s end as old_diff
+                    from %s
                     offset 0
                 ) pairs
             ) parts
-            order by place, part$sql$, 'notifiws#', notifiws.free_prefix(target)),
-            key_new, key_old, key_changed, key_changed, coalesce(row_old, ''''''), key_changed, coalesce(diff, ''''''), row_new);
+            order by %s$sql$, place, whole, key_new, key_old, key_changed, key_changed, notifiws.object_sql('old', names),
+            key_changed, notifiws.changed_sql('old', 'new', names, keys), pairs,
+            case when notifiws.key_deferrable(target) then 'part, place' else 'place, part' end);
     end case;
     return notifiws.log_sql(target, channel, events);
 end
-$$;
-
--- The way for a table whose shape is no longer the one its function was generated for: slower, never wrong. Last, if
--- even that fails, the writer still goes on, and the loss is said: in the server's log and by notifiws.watches.
-create or replace function notifiws.capture_fallback_sql(watch_id integer, target regclass, op text) returns text
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    entry notifiws.watch_entry;
-begin
-    select * into strict entry from notifiws.watch_entry w where w.id = watch_id;
-    return notifiws.capture_sql(target, entry.channel, entry.columns, op);
-end
-$$;
-
--- See settle.sql. Null when there is nothing to settle, or by nothing to look rows up.
-create or replace function notifiws.capture_settle_sql(watch_id integer, target regclass, op text) returns text
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    entry notifiws.watch_entry;
-begin
-    if not notifiws.nested(target) and not (op = 'UPDATE' and notifiws.cascades_mix(target)) then
-        return null;
-    end if;
-    select * into strict entry from notifiws.watch_entry w where w.id = watch_id;
-    return notifiws.settle_sql(target, entry.channel, entry.columns, op);
-end
-$$;
-
-create or replace function notifiws.capture_failed(watch_id integer, target regclass, message text) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    raise warning 'notifiws could not capture changes of %: %', target, message
-        using hint = 'run notifiws.watch on the table again; clients of its channel have to fetch afresh';
-    insert into notifiws.incident (watch, message)
-    select watch_id, message
-    where not exists (select from notifiws.incident i where i.watch = watch_id and i.at > clock_timestamp() - interval '1 minute');
-end
-$$;
-
--- Whether no row of a transition table could be more than a JSON text, or a row of the log, can hold (1 GB each): by what
--- its values take now, compressed perhaps. Compression makes them at most 255 times smaller, JSON's escapes at most 6
--- times longer, so that all columns together stay below. An expression without a column of the query around it: it is
--- asked once a statement, before any text is made, and costs some tens of nanoseconds a value.
-create or replace function notifiws.small_sql(transition text, target regclass, chosen text[]) returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format('not exists (select from %s t where greatest(%s) > %s)', transition,
-                  coalesce(string_agg(format('pg_column_size(t.%I)', c), ', '), '0'), least(32768, 600000 / greatest(count(*), 1)))
-    from unnest(notifiws.captured_columns(target, chosen)) c
-$$;
-
--- The text of a watch's trigger function for one op. Every expression here is paid by every writer's statement, so there
--- are few: the bell's usual case, a relay that is awake, is asked inline.
-create or replace function notifiws.capture_body(watch_id integer, target regclass, channel text, chosen text[],
-                                                 op text, shape text) returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format($body$
-#variable_conflict use_column
-begin
-    if notifiws.shape(%L::regclass) = %L then%s%s;
-        if not found then
-            %s
-        end if;
-    else
-        begin
-            execute notifiws.capture_fallback_sql(%s, tg_relid, tg_op);
-        exception when others then
-            perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
-        end;
-    end if;
-    if %s pg_trigger_depth() > 1 or current_setting('notifiws.nested', true) <> '' then
-        declare
-            settle text := notifiws.capture_settle_sql(%s, tg_relid, tg_op);
-            rows_seen text := current_setting('row_security');
-        begin
-            if settle is not null then
-                perform set_config('row_security', 'off', true);  -- look at all rows, or fail and say so
-                execute settle;
-                perform set_config('row_security', rows_seen, true);
-            end if;
-        exception when others then
-            perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
-        end;
-    end if;
-    if coalesce(current_setting('notifiws.doorbell', true), '') <> ''
-       or not pg_try_advisory_xact_lock_shared(1852797033, 2) then
-        perform notifiws.ring();
-    end if;
-    return null;
-end
-$body$, target::oid::text, shape, static, ' where ' || small, case when transition is null then 'return null;' else format($big$
-            if not exists (select from %s) then  -- a statement that changed no row
-                return null;
-            end if;
-            begin  -- values so large that their texts may not fit
-                %s;
-            exception when others then
-                perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
-            end;$big$, transition, static, watch_id) end, watch_id, watch_id,
-        case when op = 'update' and notifiws.cascades_mix(target) then 'true or' else '' end, watch_id, watch_id)
-    from (
-        select notifiws.capture_sql(target, channel, chosen, upper(op)) as static,
-               case op when 'delete' then 'notifiws_old' when 'truncate' then null else 'notifiws_new' end as transition,
-               case op when 'insert' then notifiws.small_sql('notifiws_new', target, chosen)
-                       when 'delete' then notifiws.small_sql('notifiws_old', target, chosen)
-                       when 'update' then concat_ws(' and ', notifiws.small_sql('notifiws_new', target, chosen),
-                                                    notifiws.small_sql('notifiws_old', target, chosen)) end as small
-    ) parts
 $$;

@@ -35,15 +35,25 @@ as $$
        and exists (select from pg_constraint where conrelid = target and contype = 'f' and confdeltype in ('n', 'd'))
 $$;
 
--- Equality of two rows' keys, by the operators of the key's own index.
+-- Whether each statement has to look again: after such cascades, which rows' triggers follow in their true order, and where
+-- a key that went may still be there, in another row that had taken it before.
+create or replace function notifiws.restless(target regclass, op text, mode text) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select op = 'UPDATE' and mode = 'statement' and notifiws.cascades_mix(target)
+          or op in ('UPDATE', 'DELETE') and notifiws.key_deferrable(target) $$;
+
+-- Equality of two rows' keys, by the operators of the key's own index. Null where a part has none (a key WITHOUT OVERLAPS).
 create or replace function notifiws.same_key_sql(one text, other text, target regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select string_agg(format('%s.%I operator(%I.%s) %s.%I', one, k.name, s.nspname, o.oprname, other, k.name), ' and ')
+    select case when count(*) = cardinality(notifiws.key_columns(target))
+                then string_agg(format('%s.%I operator(%I.%s) %s.%I', one, k.name, s.nspname, o.oprname, other, k.name), ' and ') end
     from pg_index i
     cross join unnest(notifiws.key_columns(target)) with ordinality as k (name, place)
     join pg_opclass c on c.oid = i.indclass[k.place - 1]
+    join pg_am m on m.oid = c.opcmethod and m.amname = 'btree'
     join pg_amop a on a.amopfamily = c.opcfamily and a.amoplefttype = c.opcintype and a.amoprighttype = c.opcintype
                   and a.amopstrategy = 3
     join pg_operator o on o.oid = a.amopopr
@@ -51,57 +61,53 @@ as $$
     where i.indrelid = target and i.indisprimary
 $$;
 
+-- Where a table's own rows are read: not those of tables that inherit from it, but all partitions'.
+create or replace function notifiws.stored_sql(target regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select case when notifiws.is_partitioned(target) then '' else 'only ' end || target::text $$;
+
 -- The INSERT that logs what the rows of a statement have become since. Null without a key: then nothing can be looked up.
-create or replace function notifiws.settle_sql(target regclass, channel text, chosen text[], op text) returns text
+-- Here new is the row as it is now, and old as the statement wrote it; a condition is asked of these.
+create or replace function notifiws.settle_sql(entry notifiws.watch_entry, op text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    target regclass := entry.target;
     keys text[] := notifiws.key_columns(target);
-    names text[] := notifiws.captured_columns(target, chosen);
-    columns text;
+    names text[] := notifiws.captured_columns(target, entry.columns);
+    new_rows text := notifiws.source_sql(target, entry.mode, 'new', true);
+    old_rows text := notifiws.source_sql(target, entry.mode, 'old', true);
+    same text := notifiws.same_key_sql('new', 'old', target);
+    place text := notifiws.free_prefix(target) || 'place';
+    last text := notifiws.free_prefix(target) || 'last';
+    passes text := case when entry.condition is null or op = 'TRUNCATE' then '' else format(E' and (%s\n)', entry.condition) end;
     written text;    -- rows that the statement wrote, last version of each key
     gone text;       -- rows that it took away, where the key is there again
-    key_now text;
-    key_written text;
-    row_now text := notifiws.row_sql('c', target, chosen);
-    row_written text;
-    diff text;
-    wrote text;
+    back text;
 begin
-    if keys is null then
+    if same is null then
         return null;
     end if;
-    select string_agg(format('n.%I', k), ', ') into columns from unnest(keys) k;
-    select format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(notifiws.member_sql('c', k) order by place))),
-           format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(notifiws.member_sql('n', k) order by place)))
-    into key_now, key_written from unnest(keys) with ordinality as u (k, place);
-    select format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(notifiws.member_sql('n', c) order by place))),
-           format('''{'' || %s || ''}''', notifiws.members_sql(array_agg(
-               case when c = any (keys) then notifiws.member_sql('n', c)
-                    else format('case when record_image_ne(row(n.%I), row(c.%I)) then %s end', c, c, notifiws.member_sql('n', c)) end
-               order by place))),
-           string_agg(format('record_image_ne(row(n.%I), row(c.%I))', c, c), ' or ')
-    into row_written, diff, wrote
-    from unnest(names) with ordinality as u (c, place);
-    written := format(replace($sql$
-        select case when c.ctid is null then 'delete' else 'update' end as op, %s as key, case when c.ctid is not null then %s end as new,
-               case when c.ctid is null then %s else %s end as old
-        from (select *, row_number() over (partition by %s order by "notifiws#" desc) as "notifiws#last"
-              from (select row_number() over () as "notifiws#", n.* from notifiws_new n) n) n
-        left join only %s c on %s
-        where "notifiws#last" = 1 and (c.ctid is null or %s)$sql$, 'notifiws#', notifiws.free_prefix(target)),
-        key_written, row_now, row_written, diff, columns, target, notifiws.same_key_sql('n', 'c', target), coalesce(wrote, 'false'));
-    gone := format($sql$
-        select 'insert' as op, %s as key, %s as new, null::text as old
-        from only %s c
-        where exists (select from notifiws_old o where %s)$sql$,
-        key_now, row_now, target, notifiws.same_key_sql('o', 'c', target));
-    return notifiws.log_sql(target, channel, case op
+    written := format($sql$
+        select case when new.ctid is null then 'delete' else 'update' end as op, %s as key,
+               case when new.ctid is not null then %s end as new, case when new.ctid is null then %s else %s end as old
+        from (select *, row_number() over (partition by %s order by %I desc) as %I
+              from (select row_number() over () as %I, x.* from %s x) x) old
+        left join %s new on %s
+        where old.%I = 1 and (new.ctid is null or %s)%s$sql$,
+        notifiws.object_sql('old', keys), notifiws.row_sql('new', target, entry.columns), notifiws.object_sql('old', names),
+        notifiws.changed_sql('old', 'new', names, keys), (select string_agg(quote_ident(k), ', ') from unnest(keys) k), place, last,
+        place, new_rows, notifiws.stored_sql(target), same, last, notifiws.differ_sql('new', 'old', names), passes);
+    back := format('select ''insert'' as op, %s as key, %s as new, null::text as old from %s new cross join %s old where true',
+                   notifiws.object_sql('new', keys), notifiws.row_sql('new', target, entry.columns), notifiws.stored_sql(target),
+                   notifiws.no_row_sql(target)) || passes;
+    gone := format('%s and exists (select from %s old where %s)', back, old_rows, same);
+    return notifiws.log_sql(target, entry.channel, case op
         when 'INSERT' then written
         when 'DELETE' then gone
-        when 'TRUNCATE' then format('select ''insert'' as op, %s as key, %s as new, null::text as old from only %s c', key_now, row_now, target)
-        else written || ' union all ' || gone || format(' and not exists (select from notifiws_new n where %s)',
-                                                         notifiws.same_key_sql('n', 'c', target)) end);
+        when 'TRUNCATE' then back
+        else written || ' union all ' || gone || format(' and not exists (select from %s old where %s)', new_rows, same) end);
 end
 $$;

@@ -1,4 +1,4 @@
--- notifiws.watch and its opposite. Each watch owns one generated function; dropping the function drops its triggers.
+-- notifiws.watch and its opposite: what they refuse, and what they leave.
 
 create or replace function notifiws.unsupported(what text, mend text) returns void
 language plpgsql
@@ -9,8 +9,8 @@ begin
 end
 $$;
 
--- Refuse, by name and with the mend, what this release cannot capture whole.
-create or replace function notifiws.check_target(target regclass, chosen text[]) returns void
+-- Refuse, by name and with the mend, what no trigger can capture whole, and what the caller may not.
+create or replace function notifiws.check_target(target regclass, chosen text[], always boolean) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -26,124 +26,50 @@ begin
     if rel.relnamespace in ('pg_catalog'::regnamespace, 'notifiws'::regnamespace, 'information_schema'::regnamespace)
        or rel.relnamespace::regnamespace::text like 'pg_toast%' then
         perform notifiws.unsupported(format('%s is a system table', name), 'watch a table of your own');
-    elsif rel.relkind = 'p' then
-        perform notifiws.unsupported(format('%s is partitioned: a trigger on it does not see rows written directly to a partition', name),
-            'watch each partition, or emit events from your own triggers with notifiws.emit');
     elsif rel.relkind in ('v', 'm') then
         perform notifiws.unsupported(format('%s is a view: it stores no rows that change', name), 'watch the tables that it reads');
     elsif rel.relkind = 'f' then
         perform notifiws.unsupported(format('%s is a foreign table: what others write to it fires no trigger here', name),
             'watch the table in its own database');
-    elsif rel.relkind <> 'r' then
+    elsif rel.relkind not in ('r', 'p') then
         perform notifiws.unsupported(format('%s is not a table', name), 'watch a table');
     elsif rel.relpersistence = 't' then
         perform notifiws.unsupported(format('%s is temporary: only its own session ever sees its rows', name), 'watch a permanent table');
-    elsif rel.relispartition then
-        perform notifiws.unsupported(format('%s is a partition: its parent''s statements fire no statement trigger here', name),
-            'emit events from your own triggers with notifiws.emit');
-    elsif exists (select from pg_inherits where inhrelid = target or inhparent = target) then
-        perform notifiws.unsupported(format('%s inherits or is inherited from: a statement fires only the triggers of the table that it names', name),
-            'emit events from your own triggers with notifiws.emit');
-    elsif exists (select from pg_index where indrelid = target and indisprimary and not indimmediate) then
-        perform notifiws.unsupported(format('%s has a deferrable primary key, which may be ambiguous inside a transaction', name),
-            'make the key not deferrable');
+    end if;
+    select string_agg(c.oid::regclass::text, ', ') into wrong
+    from unnest(notifiws.leaves(target)) l join pg_class c on c.oid = l and c.relkind = 'f';
+    if wrong is not null then
+        perform notifiws.unsupported(format('partitions of %s are foreign tables: what others write to them fires no trigger here: %s', name, wrong),
+            'watch the other partitions, each on the same channel');
     end if;
     if not has_table_privilege(target, 'select') or not has_table_privilege(target, 'trigger') then
         raise exception '% may not watch table %', current_user, name
             using errcode = 'insufficient_privilege', hint = format('grant select, trigger on %s to %I', name, current_user);
     end if;
-    select string_agg(quote_ident(c), ', ') into wrong
+    select string_agg(l::regclass::text, ', ') into wrong from unnest(notifiws.leaves(target)) l where not has_table_privilege(l, 'trigger');
+    if wrong is not null then
+        raise exception '% may not create triggers on partitions of %: %', current_user, name, wrong
+            using errcode = 'insufficient_privilege', hint = format('grant trigger on %s to %I', wrong, current_user);
+    end if;
+    if always and not pg_has_role(rel.relowner, 'usage') then
+        raise exception '% may not have triggers of % fire always: only its owner may', current_user, name
+            using errcode = 'insufficient_privilege', hint = format('grant %s to %I, or watch it as that role', rel.relowner::regrole, current_user);
+    end if;
+    select string_agg(coalesce(quote_ident(c), 'null'), ', ') into wrong
     from unnest(chosen) c
-    where c is null or not exists (select from pg_attribute where attrelid = target and attname = c and attnum > 0 and not attisdropped);
+    where c is null or c <> all (notifiws.column_names(target));
     if wrong is not null then
-        raise exception 'table % has no column %', name, wrong using errcode = 'undefined_column';
+        raise exception 'table % has no column %', name, wrong
+            using errcode = 'undefined_column', hint = format('its columns are %s', (
+                select string_agg(quote_ident(c), ', ') from unnest(notifiws.column_names(target)) c));
     end if;
-    select string_agg(quote_ident(attname), ', ') into wrong
-    from pg_attribute
-    where attrelid = target and attnum > 0 and not attisdropped and attgenerated = 'v'
-      and (chosen is null or attname = any (chosen));
-    if wrong is not null then
-        perform notifiws.unsupported(format('%s has virtual generated columns, which are null in triggers: %s', name, wrong),
-            'name the other columns in "columns", or make these STORED');
-    end if;
-end
-$$;
-
--- The functions of a watch, one an op. Their triggers are found through them.
-create or replace function notifiws.capture_functions(watch_id integer) returns setof regprocedure
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select p.oid
-    from pg_proc p
-    where p.pronamespace = 'notifiws'::regnamespace
-      and p.proname = any (array(select 'capture_' || watch_id || '_' || e from unnest('{insert,update,delete,truncate}'::text[]) e))
-$$;
-
--- Generate the functions of a watch for the table's present shape. Touches no lock of the table.
-create or replace function notifiws.generate(watch_id integer, target regclass) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_variable
-declare
-    entry notifiws.watch_entry;
-    shape text := notifiws.shape(target);
-    event text;
-    name text;
-begin
-    if shape is null then
-        raise exception 'the shape of table % cannot be read', target;
-    end if;
-    update notifiws.watch_entry w set target = target, source = target::text, shape = shape
-    where w.id = watch_id
-    returning w.* into strict entry;
-    foreach event in array entry.events loop
-        name := 'capture_' || watch_id || '_' || event;
-        -- Whatever the writer's session has set, values read the same.
-        execute format(
-            'create or replace function notifiws.%I() returns trigger language plpgsql security definer '
-            'set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set intervalstyle = postgres '
-            'set bytea_output = hex set extra_float_digits = 1 set datestyle = ''ISO, MDY'' as %L',
-            name, notifiws.capture_body(watch_id, target, entry.channel, entry.columns, event, shape));
-        execute format('revoke all on function notifiws.%I() from public', name);
-    end loop;
-    delete from notifiws.incident where watch = watch_id;
-end
-$$;
-
--- Run a statement that needs a table's lock so that writers never queue behind it: short waits, and a pause between.
-create or replace function notifiws.with_short_lock(statements text[]) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    before text := current_setting('lock_timeout');
-    statement text;
-begin
-    for attempt in 1 .. 60 loop
-        begin
-            perform set_config('lock_timeout', '100ms', true);
-            foreach statement in array statements loop
-                execute statement;
-            end loop;
-            perform set_config('lock_timeout', before, true);
-            return;
-        exception when lock_not_available then
-            if attempt = 60 then
-                raise exception 'the table is locked by another transaction that does not end'
-                    using errcode = 'lock_not_available', hint = 'pg_stat_activity and pg_locks show it; then try again';
-            end if;
-        end;
-        perform pg_sleep(0.05 + random() * 0.2);
-    end loop;
 end
 $$;
 
 -- Everything that watch refuses, without touching the table. Returns the events, each once, in their usual order.
 create or replace function notifiws.check_watch(target regclass, channel text, events text[], columns text[],
                                                 condition text, always boolean) returns text[]
-language plpgsql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -157,15 +83,10 @@ begin
         raise exception 'events % are not a choice of insert, update, delete, truncate', coalesce(events::text, 'null')
             using errcode = 'invalid_parameter_value';
     end if;
+    perform notifiws.check_target(target, columns, coalesce(always, false));
     if condition is not null then
-        perform notifiws.unsupported('a watch with a condition is not built yet',
-            'leave out the condition; clients can drop what they do not need');
+        perform notifiws.check_condition(target, channel, condition);
     end if;
-    if always is not false then
-        perform notifiws.unsupported('a watch that fires under session_replication_role = replica is not built yet',
-            'leave out always');
-    end if;
-    perform notifiws.check_target(target, columns);
     return array(select e from unnest(known) with ordinality as k (e, place) where e = any (events) order by place);
 end
 $$;
@@ -179,34 +100,32 @@ as $$
 #variable_conflict use_variable
 declare
     wanted text[] := notifiws.check_watch(target, channel, events, columns, condition, always);
+    before notifiws.watch_entry;
     entry notifiws.watch_entry;
-    triggers text[];
 begin
     perform pg_advisory_xact_lock(1852797033, 5);
-    select * into entry from notifiws.watch_entry w where w.target = target and w.channel = channel;
-    if found and (entry.events <> wanted or (
-            select count(*) from pg_trigger t
-            where t.tgrelid = target and t.tgfoid in (select notifiws.capture_functions(entry.id))) <> cardinality(wanted)) then
-        perform notifiws.unwatch(target, channel);
-        entry := null;
-    end if;
-    if entry.id is not null then
-        update notifiws.watch_entry w set columns = columns, snapshot = coalesce(snapshot, true) where w.id = entry.id;
-        perform notifiws.generate(entry.id, target);
-    else
+    select w.* into before from notifiws.watch_entry w join notifiws.watched t on t.id = w.id where t.target = target and w.channel = channel;
+    if before.id is null then
         insert into notifiws.watch_entry (target, source, channel, events, columns, condition, snapshot, always, shape)
-        values (target, target::text, channel, wanted, columns, condition, coalesce(snapshot, true), always, '')
+        values (target, target::text, channel, wanted, columns, condition, true, false, '')
         returning * into entry;
+    end if;
+    update notifiws.watch_entry w
+    set target = target, events = wanted, columns = columns, numbers = notifiws.column_numbers(target, columns),
+        condition = condition, reads = null, snapshot = coalesce(snapshot, true), always = coalesce(always, false),
+        mode = notifiws.capture_mode(target, coalesce(always, false)), stopped = null
+    where w.id = coalesce(before.id, entry.id)
+    returning * into entry;
+    delete from notifiws.incident i where i.watch = entry.id;
+    -- Where the triggers stay the same only their functions are made anew, which takes no lock.
+    if before.id is null or (before.target, before.events, before.mode, before.always) is distinct from (target, entry.events, entry.mode, entry.always)
+       or exists (select from notifiws.missing_triggers(entry.id, target, entry.events, entry.mode) m where m.relation = target)
+       or exists (select from pg_trigger t where t.tgfoid in (select notifiws.capture_functions(entry.id))
+                     and t.tgenabled <> case when entry.always then 'A' else 'O' end) then
+        perform notifiws.retrigger(entry.id, 60);
+    else
         perform notifiws.generate(entry.id, target);
-        select array_agg(format('create trigger %I after %s on %s %s for each statement execute function notifiws.%I()',
-                                'notifiws_' || entry.id || '_' || e, e, target,
-                                case e when 'insert' then 'referencing new table as notifiws_new'
-                                       when 'update' then 'referencing old table as notifiws_old new table as notifiws_new'
-                                       when 'delete' then 'referencing old table as notifiws_old'
-                                       else '' end,
-                                'capture_' || entry.id || '_' || e))
-        into triggers from unnest(wanted) e;
-        perform notifiws.with_short_lock(triggers);
+        perform notifiws.with_short_lock(notifiws.trigger_statements(entry, false));
     end if;
     perform pg_notify('notifiws_config', '');
 end
@@ -219,17 +138,17 @@ set client_min_messages = warning
 as $$
 #variable_conflict use_variable
 declare
-    entry notifiws.watch_entry;
+    watch_id integer;
 begin
     perform pg_advisory_xact_lock(1852797033, 5);
-    select * into entry from notifiws.watch_entry w where w.target = target and w.channel = channel;
+    select w.id into watch_id from notifiws.watched w where w.target = target and w.channel = channel;
     if not found then
         raise exception 'table % is not watched on channel %', target, coalesce(quote_literal(channel), 'null')
             using errcode = 'undefined_object', hint = 'notifiws.watches lists those that are';
     end if;
     -- cascade takes the triggers along, on a table that somebody else may own
-    perform notifiws.with_short_lock(array(select format('drop function %s cascade', f) from notifiws.capture_functions(entry.id) f));
-    delete from notifiws.watch_entry w where w.id = entry.id;
+    perform notifiws.with_short_lock(array(select format('drop function %s cascade', f) from notifiws.capture_functions(watch_id) f));
+    delete from notifiws.watch_entry w where w.id = watch_id;
     perform pg_notify('notifiws_config', '');
 end
 $$;
@@ -238,11 +157,13 @@ $$;
 create or replace function notifiws.forget(source text, channel text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set client_min_messages = warning
 as $$
 #variable_conflict use_variable
 declare
     watch_id integer;
 begin
+    perform pg_advisory_xact_lock(1852797033, 5);
     delete from notifiws.watch_entry w
     where w.source in (source, 'public.' || source) and w.channel = channel and not exists (select from pg_class c where c.oid = w.target)
     returning w.id into watch_id;
@@ -252,34 +173,5 @@ begin
     end if;
     perform notifiws.with_short_lock(array(select format('drop function %s cascade', f) from notifiws.capture_functions(watch_id) f));
     perform pg_notify('notifiws_config', '');
-end
-$$;
-
--- Generate anew the functions whose table changed its shape (or all, after a migration). Returns how many.
-create or replace function notifiws.refresh_watches(everything boolean default false) returns integer
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    entry record;
-    refreshed integer := 0;
-begin
-    perform pg_advisory_xact_lock(1852797033, 5);
-    for entry in
-        select w.id, w.target, w.shape, notifiws.shape(w.target) as now from notifiws.watched w where w.target is not null
-    loop
-        if entry.now is not null and (everything or entry.now <> entry.shape) then
-            begin
-                perform notifiws.generate(entry.id, entry.target);
-                refreshed := refreshed + 1;
-            exception when others then  -- one table must not keep the others, or a migration, from going on
-                raise warning 'notifiws could not renew the capture of %: %', entry.target, sqlerrm;
-            end;
-        end if;
-    end loop;
-    if refreshed > 0 then
-        perform pg_notify('notifiws_config', '');
-    end if;
-    return refreshed;
 end
 $$;

@@ -49,3 +49,23 @@ alter table notifiws.meta
 
 -- The log's guard: past its bounds writers go on in the next slot early.
 alter table notifiws.meta add column slot_shift integer not null default 0;
+
+-- Capture of every table: how a watch's triggers fire, and which columns it means, whatever they are called now.
+alter table notifiws.watch_entry
+    add column mode text not null default 'statement',
+    add column numbers smallint[],
+    add column reads jsonb,
+    add column stopped text;
+update notifiws.watch_entry w
+set numbers = array(
+    select coalesce(a.attnum, 0) from unnest(w.columns) with ordinality as u (name, place)
+    left join pg_catalog.pg_attribute a on a.attrelid = w.target and a.attname = u.name and not a.attisdropped
+    order by u.place)
+where w.columns is not null;
+
+create table notifiws.watch_part (
+    watch integer not null references notifiws.watch_entry on delete cascade,
+    part oid not null,
+    emptied boolean not null default false,
+    primary key (watch, part)
+);
