@@ -46,6 +46,7 @@ class Batch:
         self.left_out: list[LeftOut] = []
         self._large: dict[int, LeftOut] = {}
         for row in rows:
+            self.first_at = min(self.first_at, row.at)
             if row.op == "touch":
                 self.touched.add(int(row.key or 0))
                 continue
@@ -62,7 +63,6 @@ class Batch:
                     self.left_out.append(named)
                 else:
                     self._large[row.id] = named
-            self.first_at = min(self.first_at, row.at)
 
     @property
     def channels(self) -> set[str]:

@@ -94,6 +94,10 @@ class LiveQueries:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._runners: dict[str, _Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # The channels as the database lists them: one whose runner is being replaced is none the less there.
+        self._declared: list[str] = []
+        self._followed = False
+        self._declaring = asyncio.Lock()
         self._ended = False
 
     @property
@@ -120,8 +124,9 @@ class LiveQueries:
             self._metrics.forget_live_query(channel)
         fresh = [query for query in queries if known.get(query.channel) != query.version]
         missing: set[str] = set()
+        self._declared, self._followed = sorted(wanted), True
         with contextlib.suppress(RedisAway):
-            await self._redis.declare_live_queries(self.term, sorted(wanted))
+            await self._declare()
             missing = await self._redis.without_stream([query.channel for query in fresh])
         for query in fresh:
             if query.channel in self._runners:
@@ -140,7 +145,8 @@ class LiveQueries:
             while True:
                 await asyncio.sleep(LOOK_SECONDS)
                 with contextlib.suppress(RedisAway):
-                    await self._redis.declare_live_queries(self.term, sorted(self._runners))
+                    if self._followed:
+                        await self._declare()
                     missing = await self._redis.without_stream(sorted(self._runners))
                     for channel, runner in self._runners.items():
                         runner.looked(there=channel not in missing)
@@ -148,6 +154,10 @@ class LiveQueries:
             self._ended = True
             await end(*self._tasks.values())
             self._runners.clear()
+
+    async def _declare(self) -> None:
+        async with self._declaring:  # an older list that came later would drop what is there
+            await self._redis.declare_live_queries(self.term, self._declared)
 
     async def _stop(self, channel: str) -> None:
         self._runners.pop(channel)

@@ -90,6 +90,7 @@ async def test_it_equals_the_same_sql_after_each_burst(
         await until_true(streams, pg, "sums", SUM)
     # Touches are no events: not in Redis, under no channel.
     assert await streams.redis.keys("*{}*") == []
+    assert "" not in json.loads(await streams.redis.get(KEYS.channels))
     touches = await pg.fetchval("select count(*) from notifiws.outbox where op = 'touch'")
     assert touches > 50
     assert (await listener.readyz()).keys() == {"ready", "role", "reasons"}

@@ -41,6 +41,18 @@ def test_an_unknown_op_is_no_silent_loss() -> None:
         Batch(TICK, [row(1, op="merge")], Heads("e1"))
 
 
+def test_touches_are_told_and_never_published() -> None:
+    rows = [row(1), row(2, "", op="touch", key="7"), row(3, "sums", op="result"), row(4, "", op="touch", key="9")]
+    batch = Batch(TICK, rows, Heads("e1"))
+    assert (batch.touched, batch.events, batch.written) == ({7, 9}, 2, {"sales"})
+    assert [(append.channel, str(append.position)) for append in batch.appends()] == [
+        ("sales", "e1:7-1"),
+        ("sums", "e1:7-3"),
+    ]
+    nothing = Batch(TICK, rows[1:2], Heads("e1"))
+    assert (nothing.appends(), nothing.channels, nothing.events) == ([], set(), 0)
+
+
 def test_channels_are_chained_apart() -> None:
     rows = [row(1), row(2, "stock"), row(3), row(4, "stock")]
     appends = Batch(TICK, rows, Heads("e1")).appends()

@@ -271,6 +271,20 @@ async def test_replaced_dropped_and_deposed() -> None:
         assert rig.world.declared[-1] == []
 
 
+async def test_before_it_knows_what_is_declared_it_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_queries, "LOOK_SECONDS", 0.01)
+    async with Rig() as rig:
+        await asyncio.sleep(0.05)
+        assert rig.world.declared == [], "an empty list would drop them all"
+        rig.world.gate.clear()
+        await rig.live.follow([query()])
+        replacing = asyncio.create_task(rig.live.follow([query(version=2)]))
+        await asyncio.sleep(0.05)
+        rig.world.gate.set()
+        await replacing
+        assert {tuple(channels) for channels in rig.world.declared} == {("sums",)}
+
+
 async def test_what_redis_lost_is_published_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_queries, "LOOK_SECONDS", 0.02)
     async with Rig() as rig:
