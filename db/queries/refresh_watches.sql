@@ -1,2 +1,3 @@
--- Generate anew the capture functions whose table changed its shape. Takes no lock on the table. → count
+-- Have watches follow their tables: capture functions of a changed shape are made anew, partitions that came or went are
+-- followed. Waits for nobody. → count
 select notifiws.refresh_watches()

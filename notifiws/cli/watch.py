@@ -35,8 +35,11 @@ def watch(  # noqa: PLR0917  # typer reads them by name
     columns: Annotated[
         str | None, typer.Option(help="only these leave the table, and the key [default: all]", metavar="A,B")
     ] = None,
-    when: Annotated[str | None, typer.Option(help="a condition over new and old", metavar="SQL")] = None,
+    when: Annotated[
+        str | None, typer.Option(help="only changes for which this is true, over the rows new and old", metavar="SQL")
+    ] = None,
     snapshot: Annotated[bool, typer.Option(help="clients may ask for the table's rows")] = True,
+    always: Annotated[bool, typer.Option("--always", help="logical apply and other replicas' writes, too")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check, and print the SQL instead of running it")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
@@ -49,7 +52,7 @@ def watch(  # noqa: PLR0917  # typer reads them by name
 
     async def work(connection: "asyncpg.Connection[Any]") -> str | None:
         query = loader.query("watch_dry_run" if dry_run else "watch")
-        statement: str | None = await connection.fetchval(query, table, channel, wanted, chosen, when, snapshot)
+        statement: str | None = await connection.fetchval(query, table, channel, wanted, chosen, when, snapshot, always)
         return statement
 
     statement = run(data_dir, work)
@@ -94,7 +97,7 @@ def _show(found: list[dict[str, Any]]) -> None:
     from rich.table import Table as Grid
 
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("table", "channel", "events", "columns", "in force"):
+    for name in ("table", "channel", "events", "columns", "when", "in force"):
         grid.add_column(name, no_wrap=True, overflow="ignore")
     for entry in found:
         columns = "all" if entry["columns"] is None else ", ".join(entry["columns"]) or "key"
@@ -104,6 +107,7 @@ def _show(found: list[dict[str, Any]]) -> None:
             entry["channel"],
             ", ".join(entry["events"]),
             columns,
+            " ".join((entry["condition"] or "").split()) + (" (always)" if entry["always"] else ""),
             f"{state}: {entry['problem']}" if entry["problem"] else state,
         )
     Console(highlight=False, markup=False, width=1000).print(grid)

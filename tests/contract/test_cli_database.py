@@ -91,8 +91,22 @@ async def test_watch_and_unwatch(database: Database) -> None:
     del entry["created_at"]
     assert entry == {
         "channel": "stock", "table": "public.productos", "events": ["insert", "update"], "columns": None,
-        "condition": None, "snapshot": True, "always": False, "in_force": True, "problem": None,
+        "condition": None, "snapshot": True, "always": False, "in_force": True, "problem": None, "mode": "statement",
     }  # fmt: skip
+    when = ["--when", 'new."a,b" > 1', "--always", "--no-snapshot", "--columns", "nombre"]
+    dry = await run("watch", "productos", "--channel", "otro", *when, "--dry-run", url=url)
+    assert (dry.code, dry.err) == (0, "")
+    assert (await run("watch", "productos", "--channel", "stock", *when, url=url)).code == 0
+    await pg.execute(dry.out)
+    for row in await pg.fetch("select * from notifiws.watches"):
+        assert (row["condition"], row["always"], row["snapshot"]) == ('new."a,b" > 1', True, False)
+        assert (row["columns"], row["mode"]) == (["nombre"], "row")
+    assert 'new."a,b" > 1 (always)' in (await run("watches", url=url)).out
+    wrong = await run("watch", "productos", "--channel", "otro", "--when", "new.nada = 1", "--dry-run", url=url)
+    assert wrong.code == 1
+    assert "condition on public.productos for channel otro: column new.nada does not exist" in wrong.err
+    assert 'columns of public.productos: id, nombre, "a,b"' in wrong.err
+    assert (await run("unwatch", "productos", "--channel", "otro", url=url)).code == 0
     await pg.execute("alter table productos disable trigger user")
     assert "NO: triggers are disabled" in (await run("watches", url=url)).out
     assert (await run("unwatch", "productos", "--channel", "stock", url=url)).code == 0
