@@ -7,24 +7,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from notifiws.stack.postgres import OWNER, PostgresServer
+from notifiws.stack.postgres import PostgresServer
 from tests.conftest import Database, _new_database
 from tests.integration.db.log import Log
+from tests.majors import MAJORS, make_owner, server_of
 
-DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 # Two-phase commit and logical decoding are tried here too.
 OPTIONS = {"max_prepared_transactions": "10", "wal_level": "logical"}
-
-
-class DebianServer(PostgresServer):
-    """Debian's own binaries, driven like the wheel's."""
-
-    @property
-    def _bin(self) -> Path:
-        return DEBIAN_15
-
-    def bootstrap(self) -> None:
-        """Nothing: the product's bootstrap grants a role that came with 16. The owner is made below."""
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +23,7 @@ def servers(server_folder: Path) -> Iterator[Callable[[int], PostgresServer]]:
 
     def server(major: int) -> PostgresServer:
         if major not in running:
-            if major == 15 and not DEBIAN_15.is_dir():
-                pytest.skip("Debian's PostgreSQL 15 is not installed (make system-deps)")
-            kind = DebianServer if major == 15 else PostgresServer
-            running[major] = kind(server_folder / f"db{major}", major=major, fsync=False, options=OPTIONS)
+            running[major] = server_of(major, server_folder / f"db{major}", options=OPTIONS)
             running[major].start()
             asyncio.run(_make_template(running[major]))
         return running[major]
@@ -50,10 +36,8 @@ def servers(server_folder: Path) -> Iterator[Callable[[int], PostgresServer]]:
 async def _make_template(server: PostgresServer) -> None:
     from db.migrate import migrate
 
+    await make_owner(server, "migrated")
     admin = await asyncpg.connect(server.url_of("postgres", superuser=True))
-    if not await admin.fetchval("select true from pg_roles where rolname = $1", OWNER):
-        await admin.execute(f"create role {OWNER} login createrole password '{server.owner_password}'")
-    await admin.execute(f"create database migrated owner {OWNER}")
     await admin.execute("create role writer login password 'writer'")
     await admin.close()
     connection = await asyncpg.connect(server.url_of("migrated"))
@@ -61,7 +45,7 @@ async def _make_template(server: PostgresServer) -> None:
     await connection.close()
 
 
-@pytest.fixture(params=[18, 16, 15], ids=lambda major: f"pg{major}")
+@pytest.fixture(params=MAJORS, ids=lambda major: f"pg{major}")
 def server(request: pytest.FixtureRequest, servers: Callable[[int], PostgresServer]) -> PostgresServer:
     """A running server of each supported major."""
     return servers(request.param)
