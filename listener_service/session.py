@@ -148,6 +148,10 @@ async def refuse_pooler(url: str) -> None:
             second.terminate()
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as error:
         raise PoolerFound(f"a prepared statement was lost: {str(error).splitlines()[0]}") from error
+    except asyncpg.PostgresError as error:
+        if "statement pooling" in str(error):  # PgBouncer's words for a transaction in that mode
+            raise PoolerFound(str(error)) from error
+        raise
     finally:
         first.terminate()
     if len(pids) > 1 or other in pids:

@@ -106,7 +106,7 @@ class Redis:
     where: str = "127.0.0.1:6379/0"
     product: str = "Redis"
     version: str = "7.0.15"
-    cluster: bool = False
+    cluster: bool = False  # and REDIS_URL does not say so
     role: str = "master"
     maxmemory: int | None = 0
     used_memory: int | None = 0

@@ -1,5 +1,7 @@
 """doctor on a Redis: what it may lose, refuse or forget, provoked on a server of its own."""
 
+import asyncio
+import itertools
 import shutil
 import signal
 from collections.abc import Iterator
@@ -123,6 +125,19 @@ async def test_a_wrong_password_is_away_and_not_repeated(own: ValkeyServer) -> N
         assert "geheim123" not in str(examined.report.as_json())
     examined = await doctor(None, f"redis://127.0.0.1:{free_port()}/0")
     assert (examined.codes, examined.report.exit_code) == ({"redis_away"}, 5)
+
+
+async def test_a_heart_that_beats_by_another_clock(own: ValkeyServer) -> None:
+    own.command("SET", "notifiws:relay", '{"epoch": "a", "at_ms": 1000}')
+    examined = await examine(own)
+    assert ((examined.report.facts.redis and examined.report.facts.redis.beat_age) or 0) > 10**9
+    examining = asyncio.create_task(examine(own))
+    beats = itertools.count(1001)
+    while not examining.done():
+        own.command("SET", "notifiws:relay", f'{{"epoch": "a", "at_ms": {next(beats)}}}')
+        await asyncio.sleep(0.1)
+    assert (await examining).report.facts.redis.beat_age == 0.0  # type: ignore[union-attr]
+    own.command("DEL", "notifiws:relay")
 
 
 async def test_a_node_of_a_cluster(tmp_path: Path) -> None:

@@ -95,7 +95,12 @@ CASES = [
     Case("postgres_away", Facts(postgres_away="Postgres at h:1/d does not answer"), "does not answer", "DATABASE_URL"),
     Case("postgres_version", server(version=140011, release="14.11"), "14.11"),
     Case("postgres_newer", server(version=190000, release="19.0"), "19.0"),
-    Case("pooler", replace(HEALTHY, pooler="one session, two processes"), "pooler", "session mode"),
+    Case(
+        "pooler",
+        replace(HEALTHY, pooler="leads to a pooler (how); and so on"),
+        "leads to a pooler (how)",
+        "session mode",
+    ),
     Case("standby", server(in_recovery=True), "pg_is_in_recovery", "primary"),
     Case("sql_ascii", server(encoding="SQL_ASCII"), "SQL_ASCII"),
     Case("fsync_off", setting("fsync", "off"), "fsync is off", "ALTER SYSTEM SET fsync = on"),

@@ -105,6 +105,9 @@ async def _server(gathering: Gathering, connection: "asyncpg.Connection[asyncpg.
         about = dict(about)
         about["skew"] = _skew(about.pop("at"), asked, answered)
         named = {row["name"]: row["setting"] for row in settings or ()}
+        if not about["sees_sessions"]:
+            mend = f"GRANT pg_read_all_stats TO {about['role']} shows them"
+            gathering.unchecked.append(Unchecked("postgres: open transactions of other roles", mend))
         facts["server"] = Server(where=where(url), settings=named, **about)
     facts["role_settings"] = await gathering.rows("postgres: settings of roles", "doctor_role_settings")
     facts["sessions"] = await gathering.rows("postgres: open transactions", "doctor_sessions", SESSION_SECONDS)
@@ -135,8 +138,6 @@ async def _pooler(gathering: Gathering, url: str) -> str | None:
     except PoolerFound as found:
         return scrub(str(found), url)
     except FAILURES as error:
-        if "statement pooling" in str(error) or "transaction blocks not allowed" in str(error):
-            return f"a pooler in statement mode: {scrub(str(error), url)}"
         gathering.unchecked.append(Unchecked("postgres: pooler", _words(error)))
     return None
 
@@ -151,15 +152,17 @@ async def _schema(gathering: Gathering, connection: "asyncpg.Connection[asyncpg.
             await connection.execute(loader.query("doctor_session"))
             try:
                 await check_schema(connection)
+                report = await inspect_schema(connection)
             except SchemaError as error:
                 return Schema(str(error), _kind(error, owner["owner"]), error.fix, **owner)
-            report = await inspect_schema(connection)
-            return Schema(version=report.version, wanted=report.wanted, pending=report.pending, **owner)
+            except asyncpg.InsufficientPrivilegeError as error:
+                return Schema(_words(error), "not_owner", **owner)
+            # A role that may read the log is not yet one that may cut it.
+            problem = None if owner["is_owner"] else "another role's"
+            return Schema(
+                problem, problem and "not_owner", None, report.version, report.wanted, pending=report.pending, **owner
+            )
 
-    if not owner["is_owner"]:
-        # What else is in it is not readable to us, and no matter.
-        why = f"schema notifiws belongs to role {owner['owner']}"
-        return Schema(why, "not_owner", f"connect as {owner['owner']}", **owner)
     return await gathering.attempt("schema", judge)
 
 

@@ -3,6 +3,7 @@
 Managed servers often forbid INFO, CONFIG or TIME; what they would have said stays None, and `unchecked` names it.
 """
 
+import asyncio
 import json
 from time import time
 from typing import Any, Final
@@ -27,6 +28,9 @@ from shared.keys import Keys
 from shared.redis_url import timeouts
 from ws_service.redis_link import why_away
 
+# The leader beats every second.
+SILENT_SECONDS: Final = 5.0
+AGAIN_SECONDS: Final = 1.5
 AWAY: Final = (ConnectionError, TimeoutError, AuthenticationError, BusyLoadingError, OSError)
 # What listener and nodes run, each with arguments that name a key or a pub/sub channel of the namespace where it takes
 # one. EVAL itself is found out by asking.
@@ -101,7 +105,7 @@ async def _about(inquiry: _Inquiry, keys: Keys, url: str) -> Redis:
     asked = time()
     clock = await inquiry.may_ask("TIME", "TIME")
     answered = time()
-    beat = _beat(await inquiry.may_ask("heartbeat", "GET", keys.relay))
+    beat, beat_age = await _heartbeat(inquiry, keys)
     user = await inquiry.may_ask("user", "ACL", "WHOAMI")
     hard = await inquiry.config("client-output-buffer-limit")
     bulk = await inquiry.config("proto-max-bulk-len")
@@ -111,7 +115,7 @@ async def _about(inquiry: _Inquiry, keys: Keys, url: str) -> Redis:
         where=where(url),
         product="Valkey" if "valkey_version" in info else "Redis",
         version=str(info.get("valkey_version") or info.get("redis_version") or "unknown"),
-        cluster=str(info.get("cluster_enabled", "0")) == "1",
+        cluster=str(info.get("cluster_enabled", "0")) == "1" and "cluster=true" not in urlsplit(url).query,
         role=str(info.get("role", "master")),
         maxmemory=_number(info.get("maxmemory")),
         used_memory=_number(info.get("used_memory")),
@@ -126,9 +130,23 @@ async def _about(inquiry: _Inquiry, keys: Keys, url: str) -> Redis:
         skew=_skew(clock, asked, answered),
         epoch=_text(epoch),
         beat=beat,
-        beat_age=None if beat is None else time() - float(beat.get("at_ms", 0)) / 1000,
+        beat_age=beat_age,
         mark=_mark(await inquiry.may_ask("mark", "GET", keys.published)),
     )
+
+
+async def _heartbeat(inquiry: _Inquiry, keys: Keys) -> tuple[dict[str, Any] | None, float | None]:
+    """What the leader said last, and how long ago. One that seems old may come from a clock that is: heard again?"""
+    raw = await inquiry.may_ask("heartbeat", "GET", keys.relay)
+    if (beat := _beat(raw)) is None:
+        return None, None
+    age = abs(time() - float(beat.get("at_ms") or 0) / 1000)
+    if age > SILENT_SECONDS:
+        await asyncio.sleep(AGAIN_SECONDS)
+        again = await inquiry.may_ask("heartbeat", "GET", keys.relay)
+        if again != raw and (newer := _beat(again)) is not None:
+            return newer, 0.0
+    return beat, age
 
 
 async def _refused(inquiry: _Inquiry, keys: Keys) -> list[str] | None:

@@ -62,7 +62,7 @@ def postgres_newer(facts: Facts) -> Iterator[Found]:
 def pooler(facts: Facts) -> Iterator[Found]:
     """LISTEN and session locks need a server session of their own: `notifiws listener` does not start behind it."""
     if facts.pooler:
-        yield Found(f"DATABASE_URL leads to a connection pooler in transaction mode: {facts.pooler}")
+        yield Found(facts.pooler.partition("; ")[0])  # the rest is the mend
 
 
 @check(

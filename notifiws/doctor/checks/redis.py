@@ -107,7 +107,7 @@ def redis_cannot_save(facts: Facts) -> Iterator[Found]:
 def redis_replica(facts: Facts) -> Iterator[Found]:
     """a replica takes no writes: nothing is published."""
     if seen(facts.redis).role != "master":
-        yield Found(f"{facts.redis and facts.redis.where} is a replica")
+        yield Found(f"{seen(facts.redis).where} is a replica")
 
 
 @check(
@@ -117,7 +117,7 @@ def redis_replica(facts: Facts) -> Iterator[Found]:
 def redis_cluster(facts: Facts) -> Iterator[Found]:
     """keys of other slots are refused with MOVED, so most channels are not published."""
     redis = seen(facts.redis)
-    if redis.cluster and "cluster=true" not in redis.where:
+    if redis.cluster:
         yield Found(f"{redis.where} is a node of a cluster, and REDIS_URL does not say so")
 
 

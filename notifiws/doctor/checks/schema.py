@@ -65,7 +65,7 @@ def schema_foreign(facts: Facts) -> Iterator[Found]:
 def not_owner(facts: Facts) -> Iterator[Found]:
     """the listener reads and cuts the log as its owner; under another role it does not start."""
     schema = seen(facts.schema)
-    if not schema.is_owner and schema.owner:
+    if schema.kind == "not_owner" and schema.owner:
         role = seen(facts.server).role
         yield Found(
             f"schema notifiws belongs to role {schema.owner}, and DATABASE_URL connects as {role}",

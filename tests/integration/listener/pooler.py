@@ -1,4 +1,7 @@
-"""A small transaction pooler: each client's server connection, once logged in, serves whoever begins a transaction."""
+"""A small transaction pooler: each client's server connection, once logged in, serves whoever begins a transaction.
+
+In statement mode it refuses transactions, as PgBouncer does.
+"""
 
 import asyncio
 import contextlib
@@ -7,6 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
+_FIELDS = b"SERROR\0VERROR\0C08P01\0Mtransaction blocks not allowed in statement pooling mode\0\0"
+_REFUSAL = b"E" + struct.pack(">I", 4 + len(_FIELDS)) + _FIELDS
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -16,8 +21,9 @@ async def _message(reader: asyncio.StreamReader) -> bytes:
 
 
 class _Pooler:
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, statement: bool) -> None:
         self._address = host, port
+        self._statement = statement
         self._free: list[Streams] = []
         self._back = asyncio.Condition()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -33,7 +39,11 @@ class _Pooler:
             await self._log_in(reader, writer)
             coming = asyncio.ensure_future(_message(reader))
             try:
-                while (await asyncio.shield(coming))[:1] != b"X":
+                while (message := await asyncio.shield(coming))[:1] != b"X":
+                    if self._statement and message[5:].upper().startswith(b"BEGIN"):
+                        writer.write(_REFUSAL)
+                        await writer.drain()
+                        break
                     coming = await self._transaction(coming, reader, writer)
             finally:
                 coming.cancel()
@@ -92,11 +102,11 @@ class _Pooler:
 
 
 @asynccontextmanager
-async def transaction_pooler(url: str) -> AsyncIterator[str]:
+async def transaction_pooler(url: str, *, statement: bool = False) -> AsyncIterator[str]:
     """Yields the URL through the pooler."""
     parts = urlsplit(url)
     assert parts.hostname and parts.port
-    pooler = _Pooler(parts.hostname, parts.port)
+    pooler = _Pooler(parts.hostname, parts.port, statement)
     server = await asyncio.start_server(pooler.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     yield urlunsplit(parts._replace(netloc=parts.netloc.replace(str(parts.port), str(port))))
