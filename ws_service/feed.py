@@ -36,6 +36,8 @@ class Feed:
         self.confirmations = 0
         self.confirmed = False
         self.foreign = False
+        # Known for certain: no publication lies beyond this position in ticks up to this one.
+        self.quiet: tuple[Position, int] | None = None
         self._behind: Position | None = None
         self._sink = sink
         self._moved: set[asyncio.Future[None]] = set()

@@ -70,10 +70,10 @@ def unsubscribed(request: int | None, sub: str, reason: str | None = None) -> by
     return _encode(frame)
 
 
-def standstill(channel: str, position: Position) -> bytes:
-    """Nothing happened, and this is where the channel stands."""
-    at = str(position)
-    return _encode({"type": "events", "channel": channel, "prev": at, "position": at, "events": []})
+def standstill(channel: str, head: Position, position: Position) -> bytes:
+    """Nothing happened, and this is where the channel stands: at its head, and as far as `position` nothing follows."""
+    frame = {"type": "events", "channel": channel, "prev": str(head), "position": str(position), "events": []}
+    return _encode(frame)
 
 
 def reset(sub: str, channel: str, reason: Lost, position: Position) -> bytes:

@@ -25,7 +25,7 @@ class Shape(Protocol):
     def messages(self, publication: Publication, after: Position) -> Iterable[bytes]:
         """The messages of what lies beyond `after`."""
 
-    def standstill(self, channel: str, position: Position) -> bytes | None:
+    def standstill(self, channel: str, head: Position, position: Position) -> bytes | None:
         """What is said when nothing happened, if anything is."""
 
 
@@ -37,9 +37,9 @@ class Frames:
         """One frame; cut when `after` lies inside the publication."""
         return (publication.frame_after(after),)
 
-    def standstill(self, channel: str, position: Position) -> bytes | None:
+    def standstill(self, channel: str, head: Position, position: Position) -> bytes | None:
         """An empty `events` frame."""
-        return frames.standstill(channel, position)
+        return frames.standstill(channel, head, position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Plain:
                 else:
                     yield event.plain(publication.channel)
 
-    def standstill(self, channel: str, position: Position) -> bytes | None:
+    def standstill(self, channel: str, head: Position, position: Position) -> bytes | None:
         """Plain clients expect events and nothing else."""
         return None
 
@@ -74,7 +74,7 @@ class ServerSent:
         for event in publication.events(after):
             yield frames.server_sent("message", event.standalone(publication.channel), event.position)
 
-    def standstill(self, channel: str, position: Position) -> bytes | None:
+    def standstill(self, channel: str, head: Position, position: Position) -> bytes | None:
         """The position alone, so that a client that comes back has the newest one."""
         return frames.server_sent("position", b"", position)
 

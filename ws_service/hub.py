@@ -78,13 +78,16 @@ class Hub:
                 member.reset(reason, position)
                 self._metrics.resets.labels(reason).inc()
 
-    def standstill(self, channel: str, position: Position) -> None:
-        """A round of `ping_seconds` is over: if nothing was published in it, say where the channel stands."""
+    def standstill(self, channel: str, head: Position, position: Position) -> None:
+        """A round of `ping_seconds` is over: if nothing was published in it, say where the channel stands.
+
+        `position` is `head` or one of the log beyond it.
+        """
         if channel in self._moved:
             self._moved.discard(channel)
             return
         for group in self._channels.get(channel, {}).values():
-            message = group.shape.standstill(channel, position)
+            message = group.shape.standstill(channel, head, position)
             if message is not None:
                 group.say(message)
                 self._mark(group)

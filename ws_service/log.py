@@ -56,6 +56,11 @@ class Log:
         # What was last found to be gone: that need not be asked again by all who want it.
         self._gone: State | None = None
 
+    @property
+    def kept(self) -> bool:
+        """Whether this node may ask a log at all."""
+        return self._reader is not None
+
     async def page(self, channel: str, after: Position, until: Position) -> Sequence[Publication] | None:
         """Publications beyond `after` as far as `until`, the first of which continues `after`; None: not kept.
 

@@ -17,7 +17,6 @@ from shared.settings import Settings, SettingsError
 from shared.tasks import end
 from ws_service.broker import Broker
 from ws_service.connection import Connection
-from ws_service.frames import PING_SECONDS
 from ws_service.gate import Gate
 from ws_service.history import History
 from ws_service.hub import Hub
@@ -28,11 +27,11 @@ from ws_service.pubsub import PubSub
 from ws_service.reader import Reader
 from ws_service.redis_link import commands
 from ws_service.retained import Retained
+from ws_service.standstill import Standstill
 
 # Commands of all clients that resume or page; each holds a page of about a megabyte.
 _COMMAND_CONNECTIONS = 16
 _STALL_CHECK_SECONDS = 0.25
-_CHANNELS_A_SLICE = 100
 
 
 class Client(Protocol):
@@ -118,6 +117,7 @@ class Node:
             most=settings.max_channels,
         )
         self.broker.on_dropped = self._dropped
+        self.standstill = Standstill(self.broker, self.hub, self.retained, self._pubsub)
         self.failed = asyncio.Event()
 
     @property
@@ -132,7 +132,7 @@ class Node:
             asyncio.create_task(self._pubsub.run(), name="pub/sub"),
             asyncio.create_task(self._pubsub.prove(), name="pub/sub probe"),
             asyncio.create_task(self.broker.keep_fresh(), name="epoch and channels"),
-            asyncio.create_task(self._stand_still(), name="standstill"),
+            asyncio.create_task(self.standstill.run(), name="standstill"),
             asyncio.create_task(self._watch_loop(), name="loop watch"),
         ]
         for task in tasks:
@@ -165,15 +165,6 @@ class Node:
             return
         logger("node").error("a part of the node died", name=task.get_name(), exc_info=task.exception())
         self.failed.set()
-
-    async def _stand_still(self) -> None:
-        while True:
-            await asyncio.sleep(PING_SECONDS)
-            for number, feed in enumerate(self.broker.feeds(), 1):
-                if feed.head is not None:
-                    self.hub.standstill(feed.channel, feed.head)
-                if number % _CHANNELS_A_SLICE == 0:
-                    await asyncio.sleep(0)
 
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()

@@ -63,6 +63,9 @@ class PubSub:
         self._wake = asyncio.Event()
         self._heard = 0.0
         self._probe = probe
+        # Numbers of our own messages: the last one sent, and heard; who waits for which.
+        self._sent = self._returned = 0
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         # Whether a message of our own was ever heard; called for each one.
         self.proven = self._hearing = False
         self.on_probe: Callable[[], None] = lambda: None
@@ -106,11 +109,18 @@ class PubSub:
         while True:
             pause = PROBE_SECONDS if self._hearing else _FIRST_PROBE_SECONDS
             try:
-                await self._prober.publish(self._probe, b"")
+                self._sent += 1
+                await self._prober.publish(self._probe, str(self._sent))
             except REDIS_ERRORS as error:
                 self._away(error)
                 pause = _FIRST_PROBE_SECONDS
             await asyncio.sleep(pause)
+
+    async def passed(self) -> None:
+        """Return when all that was published before this call has passed through the connection."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._sent + 1, waiting))
+        await waiting
 
     async def _hold(self) -> None:
         connection: Any = lone_connection(self._url)
@@ -160,7 +170,13 @@ class PubSub:
     def _away(self, error: Exception) -> None:
         self._readiness.unready(Unready.REDIS, why_away(error))
 
-    def _on_probe(self, _: bytes) -> None:
+    def _on_probe(self, data: bytes) -> None:
+        self._returned = int(data) if data.isdigit() else 0
+        due = [waiting for number, waiting in self._waiting if number <= self._returned]
+        self._waiting = [each for each in self._waiting if each[0] > self._returned and not each[1].done()]
+        for waiting in due:
+            if not waiting.done():
+                waiting.set_result(None)
         self._heard = asyncio.get_running_loop().time()
         self.proven = self._hearing = True
         self._readiness.clear(Unready.REDIS)

@@ -98,6 +98,10 @@ async def _since(feed: Feed, broker: Broker, retained: Retained, since: Position
             return Start(head, False, Lost.EPOCH)
     if since == head:
         return Start(head, True)
+    if head < since and feed.quiet is not None:
+        quiet, tick = feed.quiet
+        if quiet.epoch == since.epoch and quiet <= since and since.tick <= tick:
+            return Start(since, True, beneath=head)
     deadline = asyncio.get_running_loop().time() + _AHEAD_SECONDS
     known = broker.heartbeat
     mark: Mark | None = None
@@ -130,6 +134,8 @@ async def _since(feed: Feed, broker: Broker, retained: Retained, since: Position
                 return Start(since, True, None, Page(publications, last=False))
             elif head < since:
                 # A position of a busier channel: of this one nothing lies between its head and there.
+                if mark.floor < newest.tick or not mark.floor:
+                    feed.quiet = (newest, mark.tick)
                 return Start(since, True, beneath=max(newest, head))
             # Beyond the stream. Either the log never got there, or its tick is under way, or Redis lost its end.
             said = broker.heartbeat

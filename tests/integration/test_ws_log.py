@@ -366,3 +366,32 @@ async def test_many_who_resume_share_their_reads(leader: Leader, node: RunningNo
     await asyncio.gather(*(one() for _ in range(100)))
     assert count("log") <= 20, "one page for each position at most"
     assert count("memory") >= 100
+
+
+async def test_a_subscription_that_stands_still_never_ages_out(leader: Leader, node: RunningNode) -> None:
+    """Its position follows the log, though nothing happens in its channel, and retention passes its last event."""
+    await leader.emit("sales")
+    async with node.v1() as client:
+        answer = await client.ask(type="subscribe", id=1, channel="sales")
+        head = str(leader.sent["sales"][0])
+        assert answer["position"] == head
+        for _ in range(5):
+            await leader.emit("stock")
+        await node.node.standstill.say()
+        frame = await client.frame()
+        assert (frame["prev"], frame["events"]) == (head, [])
+        position = frame["position"]
+        assert order(position) == (leader.tick, 0)
+    # It is away; retention takes all that came before, and a burst goes beyond what Redis keeps.
+    await leader.writer.execute("update notifiws.meta set horizon = $1", leader.tick - 1)
+    for number in range(2):
+        answer, events = await resumed(node, position, position)
+        assert (answer["recovered"], answer["head"], events) == (True, position, []), number
+    for _ in range(4):
+        await leader.emit("sales", 2)
+    await leader.keep("sales", 1)
+    answer, events = await resumed(node, position, str(leader.sent["sales"][-1]))
+    assert answer["recovered"] is True
+    assert ids(events) == [p.event for p in leader.sent["sales"][1:]]
+    answer, _ = await resumed(node, head, str(leader.sent["sales"][-1]))
+    assert (answer["recovered"], answer["reason"]) == (False, "expired")

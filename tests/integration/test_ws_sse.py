@@ -82,8 +82,8 @@ async def test_a_stream_that_stands_still(
         head = node.node.broker._followed["sales"].feed.head
         assert head is not None
         await asyncio.sleep(0.2)
-        node.node.hub.standstill("sales", head)
-        node.node.hub.standstill("sales", head)
+        node.node.hub.standstill("sales", head, head)
+        node.node.hub.standstill("sales", head, head)
         sent = await stream.next()
         assert (sent.event, sent.data, sent.id) == ("position", "", "e1:1-1")
         assert stream.comments >= 2

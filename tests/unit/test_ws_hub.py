@@ -132,10 +132,10 @@ def test_standstill_speaks_only_when_nothing_was_published() -> None:
     turn.hub.attach("c", Plain(), plain)
     (one,) = chain([1])
     turn.hub.publish("c", one, ORIGIN)
-    turn.hub.standstill("c", one.position)
+    turn.hub.standstill("c", one.position, one.position)
     turn.end()
     assert len(a.writes) == 1
-    turn.hub.standstill("c", one.position)
+    turn.hub.standstill("c", one.position, one.position)
     turn.end()
     assert a.writes[1] == (b'{"type":"events","channel":"c","prev":"e1:1-1","position":"e1:1-1","events":[]}',)
     assert len(plain.writes) == 1
