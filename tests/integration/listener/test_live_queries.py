@@ -93,7 +93,7 @@ async def test_it_equals_the_same_sql_after_each_burst(
     assert "" not in json.loads(await streams.redis.get(KEYS.channels))
     touches = await pg.fetchval("select count(*) from notifiws.outbox where op = 'touch'")
     assert touches > 50
-    assert (await listener.readyz()).keys() == {"ready", "role", "reasons"}
+    assert "live_queries" not in await listener.readyz()
     published = await results(streams, "sums")
     assert all(before != after for before, after in itertools.pairwise(published))
 
@@ -130,7 +130,8 @@ async def test_what_changes_nothing_runs_nothing(
         async with pg.transaction():
             await pg.execute("insert into lines values (1, null)")
             raise KeyError
-    await pg.execute("insert into unrelated values (1); delete from lines where id = 7")
+    await pg.execute("insert into unrelated values (1)")
+    await pg.execute("delete from lines where id = 7")
     await pg.execute("insert into ventas values (1, 1, '')")
     assert (await runs(listener, "lines"), await runs(listener, "days")) == (1, 1)
     await pg.execute("insert into lines values (1, 1)")
