@@ -34,6 +34,9 @@ def verify(  # noqa: PLR0917  # typer reads them by name
     ] = None,
     writers: Annotated[int, typer.Option(help="writers, besides a slow one and one of many rows", min=1, max=64)] = 4,
     clients: Annotated[int, typer.Option(help="clients that stay to the end, besides guests", min=2, max=500)] = 8,
+    patience: Annotated[
+        float, typer.Option(help="seconds after which an event that must come counts as lost", min=1)
+    ] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="print the report's document")] = False,
     attach: Annotated[
         bool, typer.Option("--attach", help="use the stack that runs in --data-dir, not one of its own")
@@ -73,7 +76,7 @@ def verify(  # noqa: PLR0917  # typer reads them by name
     if errors.is_terminal:
         errors.print(f"seed {seed}; starting a stack" if not attach else f"seed {seed}", style="dim")
     request = Request(
-        Options(seconds, picked, seed, writers, clients),
+        Options(seconds, picked, seed, writers, clients, patience),
         " ".join(words),
         DataDirectory(data_dir) if attach else None,
         report,

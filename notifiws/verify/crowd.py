@@ -21,18 +21,20 @@ _CHANNELS: Final = (*CHANNELS.values(), SAYS)
 # A node follows a channel for 10 s after its last subscriber: these come round later than that.
 _KNOCKS: Final = 64
 _KNOCKERS: Final = 2
-# What was committed after `subscribed` arrives within this, faults included, or it is lost.
-PATIENCE: Final = 60.0
 
 
 class Crowd:
     """All clients of a run."""
 
-    def __init__(self, spool: Spool, nodes: list[Node], clients: int, seed: int, database_url: str) -> None:
+    def __init__(
+        self, spool: Spool, nodes: list[Node], database_url: str, clients: int, seed: int, *, patience: float
+    ) -> None:
+        """`patience`: within so many seconds what was committed after `subscribed` arrives, or it is lost."""
         self._spool = spool
         self._nodes = nodes
         self._seed = seed
         self._url = database_url
+        self._patience = patience
         self._tasks: list[asyncio.Task[None]] = []
         self._guests: list[asyncio.Task[None]] = []
         self._leaving = asyncio.Event()
@@ -132,12 +134,12 @@ class Crowd:
                 client = self._client(f"knocker {knocker}-{number}", [channel])
                 async with running(client):
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(PATIENCE):
+                        async with asyncio.timeout(self._patience):
                             await client.live.wait()
                     if client.live.is_set():
                         stamps = [await speaker.say(channel) for _ in range(chance.randint(1, 4))]
                         for stamp in stamps:
-                            await client.wait(channel, stamp, PATIENCE)
+                            await client.wait(channel, stamp, self._patience)
                 if not await self._pause(chance.uniform(0.05, 0.3)):
                     return
         finally:

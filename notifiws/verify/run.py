@@ -14,7 +14,7 @@ from typing import Any, Final
 import redis.asyncio as redis
 
 from notifiws.stack.errors import StackError
-from notifiws.verify.crowd import PATIENCE, Crowd
+from notifiws.verify.crowd import Crowd
 from notifiws.verify.faults import Fault, possible
 from notifiws.verify.nemesis import Nemesis
 from notifiws.verify.rig import Rig
@@ -46,6 +46,8 @@ class Options:
     seed: int
     writers: int
     clients: int
+    # How long something that must come may take, faults included.
+    patience: float = 60.0
 
 
 @dataclass
@@ -80,7 +82,9 @@ class Run:
         """Run. Raises StackError and workload.FAILURES when the stack can't even be begun with."""
         options, spool, progress = self._options, self._spool, self.progress
         await prepare(self.rig.database_url)
-        crowd = Crowd(spool, self.rig.nodes, options.clients, options.seed, self.rig.database_url)
+        crowd = Crowd(
+            spool, self.rig.nodes, self.rig.database_url, options.clients, options.seed, patience=options.patience
+        )
         progress.crowd = crowd
         spool.begin()
         try:
@@ -98,7 +102,7 @@ class Run:
                 await self._for_so_long(options.seconds, hurting)
                 progress.phase = "healing"
                 await _ended(hurting)
-                await self._try("the stack is not ready again", self.rig.ready(PATIENCE))
+                await self._try("the stack is not ready again", self.rig.ready(max(30.0, options.patience)))
                 progress.phase = "settling"
                 await crowd.settle()
             progress.phase = "catching up"
@@ -154,8 +158,9 @@ class Run:
             stamps = {channel: await speaker.say(channel) for channel in (*CHANNELS.values(), SAYS)}
         finally:
             speaker.close()
-        if not await crowd.hear(stamps, PATIENCE):
-            self.troubles.append(f"not every client had caught up {PATIENCE:.0f} s after everything was healed")
+        patience = self._options.patience
+        if not await crowd.hear(stamps, patience):
+            self.troubles.append(f"not every client had caught up {patience:.0f} s after everything was healed")
 
     async def _settled(self, since: float) -> bool:
         """Whether every steady client is live and has heard something after `since`, before patience ends."""
