@@ -1,4 +1,4 @@
-"""The doorbell: no commit falls between the relay's last look and its sleep, and writers ring only for a sleeper."""
+"""The doorbell: writers ring only for a sleeper, whoever is open, dead or deaf."""
 
 import asyncio
 import random
@@ -19,25 +19,105 @@ from tests.integration.listener.conftest import Ear, ListenerProcess, NewListene
 NEVER = 3600.0
 
 
-@pytest.mark.slow
-async def test_commits_around_falling_asleep_are_all_noticed_at_once(
+async def test_a_writer_open_for_hours_makes_nobody_ring_or_wait(
     pg: asyncpg.Connection, database: Database, new_listener: NewListener, valkey: ValkeyServer
 ) -> None:
-    """Without the fallback poll. The gaps between commits are those at which the relay gets tired."""
+    """It keeps the relay awake: which then looks at most every 50 ms, and the others' commits are out within that."""
     subject = new_listener().start(fallback=NEVER)
     await subject.until(ready=True, role="leader")
     other = await database.connect()
-    chance = random.Random(7)
-    waits = []
+    number = 0
     async with Ear(valkey.url, "ventas") as ear:
-        for number in range(1, 400):
-            await asyncio.sleep(chance.uniform(0.0, 0.03))
-            connection = chance.choice((pg, other))
-            started = time.monotonic()
-            await connection.execute("insert into ventas values ($1, 0, '')", number)
-            waits.append(await ear.until(number, seconds=10) - started)
-    assert max(waits) < 0.25, f"worst {max(waits):.3f} s"
-    assert await subject.metric("doorbell_rings_total") > 0
+
+        async def silent() -> bool:
+            """It came while the relay was awake. (One that finds it asleep rings when it commits, and keeps nobody.)"""
+            nonlocal number
+            number += 1
+            await pg.execute("insert into ventas values ($1, 0, '')", number)
+            await other.execute("begin; insert into ventas values (0, 0, '')")
+            held = await pg.fetchval(
+                "select true from pg_locks where locktype = 'advisory' and classid = 1852797033 and objid = 2"
+                " and mode = 'ShareLock' and pid = $1",
+                other.get_server_pid(),
+            )
+            if not held:
+                await other.execute("rollback")
+            return bool(held)
+
+        await eventually(silent)
+        await ear.until(number)
+        rings, looks = await subject.metric("doorbell_rings_total"), await looked(subject)
+        started = time.monotonic()
+        for number in range((first := number + 1), first + 20):
+            await asyncio.sleep(0.02)
+            sent = time.monotonic()
+            await pg.execute("insert into ventas values ($1, 0, '')", number)
+            assert await ear.until(number) - sent < 0.25
+        await asyncio.sleep(1)
+        seconds = time.monotonic() - started
+        assert await subject.metric("doorbell_rings_total") == rings
+        # A tick is followed by up to eight looks before they are 50 ms apart.
+        assert 5 < await looked(subject) - looks < seconds / 0.05 + 20 * 8
+        assert await subject.metric("doorbell_asleep") == 0
+        await other.execute("commit")
+        await ear.until(number + 1)
+
+    async def sleeps() -> bool:
+        return await subject.metric("doorbell_asleep") == 1
+
+    await eventually(sleeps)
+
+
+async def looked(subject: ListenerProcess) -> float:
+    return await subject.metric("polls_total", found="nothing") + await subject.metric("polls_total", found="tick")
+
+
+async def test_of_several_relays_only_the_leader_s_bell_rings_and_a_dead_one_s_never(
+    pg: asyncpg.Connection, database: Database, new_listener: NewListener, valkey: ValkeyServer
+) -> None:
+    listeners = [new_listener().start(fallback=NEVER) for _ in range(3)]
+    for each in listeners:
+        await each.until(ready=True)
+
+    async def holders() -> list[int]:
+        rows = await pg.fetch(
+            "select pid from pg_locks where locktype = 'advisory' and classid = 1852797033 and objid = 2"
+            " and mode = 'ExclusiveLock'"
+        )
+        return [row["pid"] for row in rows]
+
+    async def one_sleeps() -> bool:
+        return len(await holders()) == 1
+
+    async def none_sleeps() -> bool:
+        return not await holders()
+
+    async with Ear(valkey.url, "ventas") as ear:
+        for number in range(1, 4):
+            await eventually(one_sleeps)
+            sent = time.monotonic()
+            await pg.execute("insert into ventas values ($1, 0, '')", number)
+            assert await ear.until(number) - sent < 0.25
+            [leader] = [each for each in listeners if await each.metric("leader") == 1]
+            leader.kill()
+            listeners.remove(leader)
+            if listeners:
+                await eventually(lambda: _leads(listeners), 20)
+    # All are dead: nothing of them is left that a writer would ring for.
+    await eventually(none_sleeps)
+    rung = asyncio.Event()
+    hears = await database.connect()
+    await hears.add_listener("notifiws", lambda *_: rung.set())
+    await pg.execute("insert into ventas values (100, 0, '')")
+    done = asyncio.Event()
+    await hears.add_listener("done", lambda *_: done.set())
+    await pg.execute("notify done")
+    await asyncio.wait_for(done.wait(), 5)
+    assert not rung.is_set()
+
+
+async def _leads(listeners: list[ListenerProcess]) -> bool:
+    return any([await each.metric("leader") == 1 for each in listeners])
 
 
 async def test_long_and_short_transactions_while_it_wants_to_sleep(
