@@ -156,6 +156,18 @@ async def test_watches_not_in_force(database: Database, pg: asyncpg.Connection) 
     assert (await doctor(database.url))["watch_not_in_force"].fix == "notifiws watch public.a --channel as"
 
 
+async def test_partitions_not_in_force(database: Database, pg: asyncpg.Connection) -> None:
+    await pg.execute(
+        "create table p (id int primary key) partition by list (id); create table p1 partition of p for values in (1);"
+        "create table p2 partition of p for values in (2); select notifiws.watch('p', 'ps')"
+    )
+    await pg.execute("alter table p1 disable trigger user")
+    finding = (await doctor(database.url))["watch_not_in_force"]
+    assert finding.fix.startswith("ALTER TABLE public.p1 ENABLE TRIGGER notifiws_")
+    await pg.execute(finding.fix)
+    assert "watch_not_in_force" not in (await doctor(database.url)).codes
+
+
 async def test_tables_that_lose_events(database: Database, pg: asyncpg.Connection) -> None:
     await pg.execute("create unlogged table u (id int primary key); select notifiws.watch('u', 'us')")
     examined = await doctor(database.url)
@@ -166,8 +178,10 @@ async def test_tables_that_lose_events(database: Database, pg: asyncpg.Connectio
     await admin.execute(f"alter database {database.name} set session_replication_role = replica")
     examined = await doctor(database.url)
     assert "watch_unlogged" not in examined.codes
-    assert "always => true" in examined["apply_not_captured"].fix
-    assert f"ALTER DATABASE {database.name} RESET session_replication_role" in examined["replica_role"].fix
+    assert examined["apply_not_captured"].fix == "notifiws watch public.u --channel us --always"
+    assert examined["watch_not_in_force"].fix == "notifiws watch public.u --channel us --always"
+    await pg.execute("select notifiws.watch('u', 'us', always => true)")
+    assert not {"apply_not_captured", "watch_not_in_force"} & (await doctor(database.url)).codes
 
 
 async def test_the_customers_trigger_is_shown_the_way(database: Database, pg: asyncpg.Connection) -> None:
@@ -371,6 +385,21 @@ async def test_two_phase_writers(own: PostgresServer, monkeypatch: pytest.Monkey
     finally:
         await admin.close()
         await pg.close()
+
+
+async def test_no_session_fires_triggers(own: PostgresServer) -> None:
+    admin = await asyncpg.connect(own.url_of("notifiws", superuser=True))
+    try:
+        await admin.execute("alter system set session_replication_role = replica")
+        await admin.fetch("select pg_reload_conf()")
+        examined = await doctor(own.url)
+        while "replica_role" not in examined.codes:  # the postmaster hears of it in its own time
+            examined = await doctor(own.url)
+        reset, _, reload = examined["replica_role"].fix.partition("; ")
+        await admin.execute(reset)
+        await admin.fetch(reload)
+    finally:
+        await admin.close()
 
 
 async def test_a_notify_queue_that_nobody_reads(own: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:

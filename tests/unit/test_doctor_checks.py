@@ -119,12 +119,6 @@ CASES = [
         "'it''s'",
         "ROLLBACK PREPARED 'it''s'",
     ),
-    Case(
-        "replica_role",
-        replace(HEALTHY, role_settings=[role("session_replication_role", "replica", "etl")]),
-        "ROLE etl has session_replication_role = replica",
-        "ALTER ROLE etl RESET session_replication_role",
-    ),
     Case("replica_role", setting("session_replication_role", "replica"), "for every session", "ALTER SYSTEM RESET"),
     Case("transaction_timeout", setting("transaction_timeout", "60000"), "60000 ms", "ALTER ROLE notifiws_owner SET"),
     Case("idle_session_timeout", setting("idle_session_timeout", "5000"), "5000 ms"),
@@ -203,10 +197,40 @@ CASES = [
         replace(
             HEALTHY,
             watches=[{**WATCH, "in_force": False, "problem": "triggers are disabled: alter table … enable trigger"}],
-            triggers=[{"table": "public.ventas", "name": "notifiws_1_insert", "always": True}],
+            triggers=[
+                {"watched": "public.ventas", "channel": "sales", "table": "public.v1", "name": "n1", "always": True},
+                {"watched": "public.ventas", "channel": "sales", "table": "public.v2", "name": "n2", "always": False},
+                {"watched": "public.other", "channel": "sales", "table": "public.o", "name": "n3", "always": False},
+            ],
         ),
         "triggers are disabled",
-        "ALTER TABLE public.ventas ENABLE ALWAYS TRIGGER notifiws_1_insert",
+        "ALTER TABLE public.v1 ENABLE ALWAYS TRIGGER n1; ALTER TABLE public.v2 ENABLE TRIGGER n2",
+    ),
+    Case(
+        "watch_not_in_force",
+        replace(HEALTHY, watches=[{**WATCH, "in_force": False, "problem": "what etl writes …: watch it with always"}]),
+        "what etl writes",
+        "notifiws watch public.ventas --channel sales --always",
+    ),
+    Case(
+        "watch_not_in_force",
+        replace(
+            HEALTHY, watches=[{**WATCH, "in_force": False, "condition": "x", "problem": "stopped, since rows would"}]
+        ),
+        "stopped",
+        "notifiws watch public.ventas --channel sales --when '…'",
+    ),
+    Case(
+        "watch_not_in_force",
+        replace(HEALTHY, watches=[{**WATCH, "in_force": False, "problem": "x: select notifiws.refresh_watches(), or"}]),
+        "x",
+        "SELECT notifiws.refresh_watches()",
+    ),
+    Case(
+        "watch_not_in_force",
+        replace(HEALTHY, watches=[{**WATCH, "in_force": False, "problem": "partitions that are foreign tables"}]),
+        "foreign tables",
+        "detach",
     ),
     Case(
         "watch_not_in_force",
@@ -249,8 +273,8 @@ CASES = [
             tables=[{**TABLE, "applied": True}],
         ),
         "a subscription writes to public.ventas",
-        "SELECT notifiws.watch('public.ventas', 'sales', events => '{insert}', columns => '{\"a\\\"b\"}', "
-        "condition => 'new.x = ''y''', always => true)",
+        "notifiws watch public.ventas --channel sales --events insert --columns 'a\"b' "
+        "--when 'new.x = '\"'\"'y'\"'\"'' --always",
     ),
     Case(
         "watch_unlogged",

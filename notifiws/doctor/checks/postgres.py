@@ -178,25 +178,14 @@ def prepared_transaction(facts: Facts) -> Iterator[Found]:
 
 @check(
     Severity.ERROR,
-    mend="ALTER ROLE … RESET session_replication_role",
+    mend=f"ALTER SYSTEM RESET session_replication_role; {RELOAD}",
 )
 def replica_role(facts: Facts) -> Iterator[Found]:
-    """writes of these sessions fire no ordinary trigger: their changes never reach the log, in silence."""
-    if not any(not row["always"] for row in seen(facts.tables)):
-        return
-    for row in seen(facts.role_settings):
-        if row["name"] == "session_replication_role" and row["value"] == "replica":
-            yield Found(
-                f"{_whose(row)} has session_replication_role = replica",
-                f"ALTER {_whose(row)} RESET session_replication_role, or watch its tables with always => true",
-            )
-    if seen(facts.server).settings.get("session_replication_role") == "replica" and not any(
-        row["name"] == "session_replication_role" for row in seen(facts.role_settings)
-    ):
-        yield Found(
-            "session_replication_role is replica for every session",
-            f"ALTER SYSTEM RESET session_replication_role; {RELOAD}",
-        )
+    """writes of every session fire no ordinary trigger: their changes never reach the log, in silence."""
+    if any(row["name"] == "session_replication_role" for row in seen(facts.role_settings)):
+        return  # of one role or database: its watches say so, see watch_not_in_force
+    if seen(facts.server).settings.get("session_replication_role") == "replica":
+        yield Found("session_replication_role is replica for every session")
 
 
 @check(

@@ -27,15 +27,6 @@ def watch_command(row: Row, channel: str | None = None) -> str:
     present = row.get("present")
     if columns is not None and present:
         columns = [name for name in columns if name in present]
-    if row.get("always"):
-        named = {"condition": row.get("condition")}
-        text = "".join(f", {name} => {_literal(value)}" for name, value in named.items() if value)
-        chosen = "" if columns is None else f", columns => {_literal('{' + ','.join(map(_element, columns)) + '}')}"
-        chosen += "" if row.get("snapshot", True) else ", snapshot => false"
-        return (
-            f"SELECT notifiws.watch({_literal(row['table'])}, {_literal(channel or row['channel'])}, "
-            f"events => '{{{','.join(events)}}}'{chosen}{text}, always => true)"
-        )
     words = ["notifiws", "watch", row["table"], "--channel", channel or row["channel"]]
     if set(events) != set(ALL_EVENTS):
         words += ["--events", ",".join(events)]
@@ -45,15 +36,9 @@ def watch_command(row: Row, channel: str | None = None) -> str:
         words += ["--when", row["condition"]]
     if not row.get("snapshot", True):
         words.append("--no-snapshot")
+    if row.get("always"):
+        words.append("--always")
     return shlex.join(words)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _element(name: str) -> str:
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @check(
@@ -83,21 +68,33 @@ def _mend(facts: Facts, row: Row) -> str:
     problem = row["problem"] or ""
     if own := row.get("mend") or row.get("fix"):
         return str(own)
-    if "gone: unwatch" in problem or "table is gone" in problem:
+    if problem.startswith("the table is gone"):
         return shlex.join(["notifiws", "unwatch", row["table"], "--channel", row["channel"]])
     if "grant select" in problem:
         return f"GRANT SELECT ON {row['table']} TO {problem.partition(' to ')[2].removesuffix(' again')}"
-    if "disabled" in problem and (off := [each for each in facts.triggers or () if each["table"] == row["table"]]):
-        enable = ", ".join(f"ENABLE{' ALWAYS' if each['always'] else ''} TRIGGER {each['name']}" for each in off)
-        return f"ALTER TABLE {row['table']} {enable}"
-    if "slow way" in problem:
-        return "SELECT notifiws.refresh_watches(); the listener does it within seconds"
-    return watch_command(row)
+    if "refresh_watches" in problem:
+        return "SELECT notifiws.refresh_watches(); a listener that leads does it within seconds"
+    if "triggers are disabled" in problem and (mend := _enable(facts, row)):
+        return mend
+    if "foreign tables" in problem:
+        return "watch those in the database that they live in, or detach them"
+    if problem.startswith("stopped"):
+        return f"{watch_command({**row, 'condition': None})} --when '…', with a condition that fits the table as it is"
+    return watch_command({**row, "always": row["always"] or problem.endswith("watch it with always")})
+
+
+def _enable(facts: Facts, row: Row) -> str:
+    """The watch's own triggers, on its table or on partitions of it."""
+    off: dict[str, list[str]] = defaultdict(list)
+    for each in facts.triggers or ():
+        if (each["watched"], each["channel"]) == (row["table"], row["channel"]):
+            off[each["table"]].append(f"ENABLE{' ALWAYS' if each['always'] else ''} TRIGGER {each['name']}")
+    return "; ".join(f"ALTER TABLE {table} {', '.join(actions)}" for table, actions in off.items())
 
 
 @check(
     Severity.ERROR,
-    mend="SELECT notifiws.watch('TABLE', 'CHANNEL', always => true)",
+    mend="notifiws watch TABLE --channel CHANNEL --always",
 )
 def apply_not_captured(facts: Facts) -> Iterator[Found]:
     """what logical replication writes fires only triggers that are always enabled: it never reaches the log."""
