@@ -29,14 +29,14 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "skip-tick",
-        "one tick in a few hundred is marked as published, and is not",
+        "one tick in a hundred and fifty is marked as published, and is not",
         "none",
         (
             Edit(
                 "listener_service/relay.py",
                 "        self._budget.spend()\n        await self._publish(cut)\n",
                 "        self._budget.spend()\n"
-                "        if cut.tick.number % 300 == 299:\n"
+                "        if cut.tick.number % 150 == 149:\n"
                 "            await self._complete(cut.tick)\n"
                 "            return True\n"
                 "        await self._publish(cut)\n",
