@@ -91,13 +91,19 @@ class _Inquiry:
         except AWAY:
             raise
         except RedisError as error:
-            self.unchecked.append(Unchecked(f"redis: {subject}", scrub(str(error), self._url)))
+            # Redis repeats the words it was given after a comma.
+            self.unchecked.append(Unchecked(f"redis: {subject}", scrub(str(error).partition(",")[0], self._url)))
             return None
 
-    async def config(self, name: str) -> str | None:
-        """A setting, None when it is not to be had."""
-        answer = await self.may_ask(name, "CONFIG", "GET", name)
-        return {_text(key): _text(value) for key, value in (answer or {}).items()}.get(name)
+    async def config(self, *names: str) -> dict[str, str]:
+        """Settings by name, empty when they are not to be had. Raises AWAY."""
+        found: dict[str, str] = {}
+        for name in names:
+            answer = await self.may_ask(f"CONFIG ({', '.join(names)})", "CONFIG", "GET", name)
+            if answer is None:
+                break  # the others are as forbidden as the first
+            found |= {str(_text(key)): str(_text(value)) for key, value in answer.items()}
+        return found
 
 
 async def _about(inquiry: _Inquiry, keys: Keys, url: str) -> Redis:
@@ -107,9 +113,7 @@ async def _about(inquiry: _Inquiry, keys: Keys, url: str) -> Redis:
     answered = time()
     beat, beat_age = await _heartbeat(inquiry, keys)
     user = await inquiry.may_ask("user", "ACL", "WHOAMI")
-    hard = await inquiry.config("client-output-buffer-limit")
-    bulk = await inquiry.config("proto-max-bulk-len")
-    policy = info.get("maxmemory_policy") or await inquiry.config("maxmemory-policy")
+    config = await inquiry.config("save", "client-output-buffer-limit", "proto-max-bulk-len")
     epoch = await inquiry.may_ask("epoch", "GET", keys.epoch)
     return Redis(
         where=where(url),
@@ -119,12 +123,12 @@ async def _about(inquiry: _Inquiry, keys: Keys, url: str) -> Redis:
         role=str(info.get("role", "master")),
         maxmemory=_number(info.get("maxmemory")),
         used_memory=_number(info.get("used_memory")),
-        policy=policy,
+        policy=info.get("maxmemory_policy"),
         aof=None if "aof_enabled" not in info else str(info["aof_enabled"]) == "1",
-        save=await inquiry.config("save"),
+        save=config.get("save"),
         cannot_save=_cannot_save(info),
-        pubsub_limit=_pubsub_limit(hard),
-        bulk_limit=_number(bulk),
+        pubsub_limit=_pubsub_limit(config.get("client-output-buffer-limit")),
+        bulk_limit=_number(config.get("proto-max-bulk-len")),
         refused=await _refused(inquiry, keys),
         user=_text(user) or urlsplit(url).username or "default",
         skew=_skew(clock, asked, answered),
