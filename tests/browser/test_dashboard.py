@@ -88,6 +88,17 @@ async def test_the_counter_moves_by_itself_and_equals_the_database(
     assert faults == []
 
 
+async def test_many_sellers_at_once_leave_no_half_truth(demo: Stack, demo_pg: Any, context: BrowserContext) -> None:
+    """The summary is never of a moment at which one of two sellers was not done, and stays so."""
+    page = await _open(context, demo.status["url"])
+    sellers = [await demo.pg() for _ in range(4)]
+    for _ in range(3):
+        await asyncio.gather(*(seller.execute(_SELL, number) for number, seller in enumerate(sellers, 1)))
+        await _equals_database(demo_pg, page)
+    for seller in sellers:
+        await seller.close()
+
+
 async def test_a_stock_that_falls_shows_as_an_alert(demo: Stack, demo_pg: Any, context: BrowserContext) -> None:
     page = await _open(context, demo.status["url"])
     product = await demo_pg.fetchval("SELECT nombre FROM productos WHERE id = 3")
