@@ -1,7 +1,7 @@
 """The majors of Postgres that are supported: the embedded 18 and 16, and Debian's 15 where it is.
 
-Tests of the database run on all three (`tests/integration/db/conftest.py`), the others on 18; the listener and the whole
-stack are tried on each (`test_majors.py`). `NOTIFIWS_STRICT=1` makes a missing 15 a failure.
+Tests of the database run on all three (`tests/integration/db/conftest.py`), the others on 18; listener and whole stack
+are tried on each (`test_majors.py`). `NOTIFIWS_STRICT=1` makes a missing 15 a failure.
 """
 
 from collections.abc import Iterator

@@ -26,8 +26,8 @@ begin
 end
 $$;
 
--- Generate one watch's functions with this release's generator. Returns null, or why that failed: one table must not
--- keep the others, or a migration, from going on, and what the watch has goes on capturing.
+-- Generate one watch's functions with this release's generator, and put on the triggers that it asks for. Returns null, or
+-- why that failed: one table must not keep the others, or a migration, from going on, and what is there goes on capturing.
 create or replace function notifiws.regenerate(watch_id integer) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -40,7 +40,7 @@ begin
     if entry.target is null or notifiws.shape(entry.target) is null then
         return null;  -- unwatched meanwhile, or its table is gone
     end if;
-    perform notifiws.generate(watch_id, entry.target);
+    perform notifiws.follow_watch(watch_id, entry.target, everything => true, exact => false);
     return null;
 exception
     when lock_not_available or deadlock_detected or internal_error then

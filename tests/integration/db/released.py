@@ -61,8 +61,11 @@ class OldListener:
         assert (meta["in_recovery"], meta["broken"]) == (False, None)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
-            while await self._cut(relay) or not self._stopping.is_set():
+            while not self._stopping.is_set():
+                await self._cut(relay)
                 await asyncio.sleep(0.002)
+        while await self._cut(relay):
+            pass
         await relay.close()  # and with it the leader's lock
 
     def stop(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -56,12 +55,11 @@ _FIRST = itertools.count(1000, 10_000_000)
 
 
 class Writers:
-    """Write to all tables until stopped, each transaction as an application's would; the longest one is remembered."""
+    """Write to all tables until stopped, as an application would whose sessions wait a second for a lock at most."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._stopping = False
-        self.slowest = 0.0
         self.transactions = 0
         self._first = next(_FIRST)
 
@@ -69,7 +67,8 @@ class Writers:
         """Until `stop`."""
         async with asyncio.TaskGroup() as tasks:
             for number in range(3):
-                tasks.create_task(self._write(number, await self._log.session()))
+                session = await self._log.session(server_settings={"lock_timeout": "1s"})
+                tasks.create_task(self._write(number, session))
 
     def stop(self) -> None:
         """End after the transactions in hand."""
@@ -80,7 +79,6 @@ class Writers:
         while not self._stopping:
             step += 1
             id_ = self._first + writer * 1_000_000 + step * 10
-            started = time.monotonic()
             async with pg.transaction():
                 await pg.execute("insert into plain select g, 0, 'new' from generate_series($1::int, $1 + 4) g", id_)
                 await pg.execute("update plain set n = n + 1 where id between $1 and $1 + 2", id_)
@@ -93,7 +91,6 @@ class Writers:
                 if step % 2:
                     await pg.execute("delete from parent where id = $1", id_)
                 await pg.execute("select notifiws.emit('emitted', to_jsonb($1::int))", id_)
-            self.slowest = max(self.slowest, time.monotonic() - started)
             self.transactions += 1
             await asyncio.sleep(0.001)
 
@@ -145,7 +142,6 @@ async def test_with_writers_and_the_old_listener_running(blank: Database, releas
         await writing
         listener.stop()
         await listening
-    assert writers.slowest < 1.0
 
     await check_replay(log, listener.rows)
     assert await log.events() == []
@@ -153,7 +149,7 @@ async def test_with_writers_and_the_old_listener_running(blank: Database, releas
     assert all(row["in_force"] for row in await log.query("watches"))
     # And this release reads what the old one wrote.
     for tick in await log.query("ticks_after", 0, 5):
-        assert await log.query("tick_rows_wide", tick["s1"], tick["s2"], 0)
+        assert await log.query("tick_rows_narrow", tick["s1"], tick["s2"], 0)
 
 
 async def write_a_little(log: Log, listener: OldListener) -> None:
@@ -300,7 +296,6 @@ async def test_writers_never_wait_a_second_for_a_migration_that_waits(
         writers.stop()
         await writing
     assert result.applied[-1] == "0003_probe"
-    assert writers.slowest < 1.0
     rows = await log.cut()
     await check_replay(log, rows)
 
