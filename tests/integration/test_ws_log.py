@@ -1,6 +1,7 @@
 """Positions behind the Redis window: answered from the log, without a gap or repeat, or said to be gone."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from notifiws.stack.ports import free_port
 from notifiws.stack.valkey import ValkeyServer
 from shared.position import MAX_INT, Position
 from shared.publication import Publication
@@ -321,6 +323,34 @@ async def test_a_reader_that_lags_or_is_away_never_answers(
         assert ids(page["events"]) == [last.event]
 
 
+async def test_a_reader_that_is_away_is_waited_for(
+    leader: Leader, database: Database, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old positions wait; all else goes on, and the node stays ready."""
+    monkeypatch.setattr("ws_service.endpoints.v1._SUBSCRIBE_SECONDS", 1.0)
+    for _ in range(4):
+        await leader.emit("sales")
+    await leader.keep("sales", 2)
+    positions = leader.sent["sales"]
+    server = database.server
+    away = database.url.replace(f":{server.port}/", f":{free_port()}/")
+    async with running_node(valkey.url, reader_database_url=away) as node:
+        async with node.v1() as client:
+            answer = await client.ask(type="subscribe", id=1, channel="sales", since=str(positions[0]))
+            assert (answer["type"], answer["code"]) == ("error", "unavailable")
+            answer = await client.ask(type="subscribe", id=2, channel="sales", since=str(positions[2]))
+            assert answer["recovered"] is True
+        refused = await node.get("/channels/sales/events", params={"since": str(positions[0])})
+        assert refused.status_code == 503
+        page = (await node.get("/channels/sales/events")).json()
+        assert ids(page["events"]) == [p.event for p in positions[2:]]
+        async with node.plain("sales", f"?since={positions[0]}&format=event") as plain:
+            node.node.log._reader._url = database.url  # type: ignore[union-attr]
+            first = json.loads(await asyncio.wait_for(plain.recv(), 10))
+            assert first["id"] == positions[1].event
+        assert node.node.readiness.ready
+
+
 async def test_a_reader_needs_only_its_role(leader: Leader, database: Database, valkey: ValkeyServer) -> None:
     await leader.emit("sales", 2)
     await leader.emit("sales")
@@ -366,6 +396,15 @@ async def test_many_who_resume_share_their_reads(leader: Leader, node: RunningNo
     await asyncio.gather(*(one() for _ in range(100)))
     assert count("log") <= 20, "one page for each position at most"
     assert count("memory") >= 100
+
+    async def commands() -> int:
+        return int((await leader.redis.info("stats"))["total_commands_processed"])
+
+    # A node has died: all come back with the same position. (The node's own probes are a command a second or so.)
+    before = await commands()
+    await asyncio.gather(*(resumed(node, str(positions[130]), str(positions[-1])) for _ in range(150)))
+    assert await commands() - before < 50, "reads per client far below one"
+    assert not node.node.retained.flights._turns
 
 
 async def test_a_subscription_that_stands_still_never_ages_out(leader: Leader, node: RunningNode) -> None:
