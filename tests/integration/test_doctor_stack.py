@@ -1,7 +1,9 @@
 """`notifiws doctor` from the command line: on a healthy stack, with a part that is ill, and what it never prints."""
 
+import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from notifiws.stack.ports import free_port
+from tests.doctor import doctor
 from tests.stack import NOTIFIWS, Stack, environment
 
 Healthy = tuple["subprocess.CompletedProcess[str]", "subprocess.CompletedProcess[str]"]
@@ -103,3 +106,26 @@ def test_services_by_url(stack: Stack, tmp_path: Path) -> None:
     ran = run("--json", "--service", node, "--service", f"http://127.0.0.1:{free_port()}", code=1, cwd=tmp_path)
     assert codes(ran, "error") == {"service_not_ready"}
     assert codes(ran, "warning") == {"auth_none"}
+
+
+async def test_what_it_says_of_the_customers_trigger_can_be_typed(stack: Stack) -> None:
+    url = stack.ready["database_url"]
+    pg = await stack.pg()
+    try:
+        await pg.execute(
+            'create table "Ventas Ñ" (id serial primary key, total numeric);'
+            "create function notify_sale() returns trigger language plpgsql as $$ begin "
+            "perform pg_notify('Sales Channel', row_to_json(new)::text); return new; end $$;"
+            'create trigger sold after insert on "Ventas Ñ" for each row execute function notify_sale()'
+        )
+        _, adopt = (await doctor(url))["notify_trigger"].fix.split(", or, as it is: ")
+        await asyncio.to_thread(stack.run, *shlex.split(adopt)[1:])
+        watch, _, leave = (await doctor(url))["notify_trigger"].fix.partition("; then drop the trigger and ")
+        await asyncio.to_thread(stack.run, *shlex.split(watch)[1:])
+        assert (await doctor(url))["adopted_and_watched"].fix == leave
+        await pg.execute('drop trigger sold on "Ventas Ñ"')
+        await asyncio.to_thread(stack.run, *shlex.split(leave)[1:])
+        assert await pg.fetchval("select channel || ' ' || events::text from notifiws.watches") == "sales {insert}"
+        assert not {"notify_trigger", "adopted_and_watched"} & (await doctor(url)).codes
+    finally:
+        await pg.close()
