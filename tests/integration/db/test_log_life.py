@@ -157,3 +157,23 @@ async def test_a_running_cut_keeps_the_epoch(log: Log) -> None:
     await cutter.execute("begin; select * from notifiws.cut(1, 1)")
     with pytest.raises(asyncpg.ObjectInUseError):
         await log.value("start_epoch")
+
+
+async def test_vacuum_freeze_leaves_ticks_and_cuts_as_they_were(log: Log) -> None:
+    """Transaction ids in the log are data, 64 bits wide: what freezing does to the rows' own does not touch them."""
+    late = await log.session()
+    await late.execute("begin; select notifiws.emit('a', '\"late\"')")
+    for text in ("one", "two"):
+        await emit(log, text)
+        await log.cut()
+    await emit(log, "uncut")
+    for table in ("outbox", "tick"):
+        await log.pg.execute(f"vacuum (freeze, analyze) notifiws.{table}")
+    frozen = await log.pg.fetchval("select relfrozenxid from pg_class where oid = 'notifiws.outbox_0'::regclass")
+    assert frozen
+    for number, text in ((1, '"one"'), (2, '"two"')):
+        tick = (await log.query("tick", number))[0]
+        rows = await log.query("tick_rows_wide", tick["s1"], tick["s2"], 0, BIG)
+        assert [row["payload"] for row in rows] == [text]
+    await late.execute("commit")
+    assert [row["payload"] for row in await log.cut()] == ['"late"', '"uncut"']
