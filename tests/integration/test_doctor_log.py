@@ -242,6 +242,12 @@ async def test_a_log_that_stands_still(database: Database, pg: asyncpg.Connectio
     assert "notifiws.tick has 7 of its 8 partitions" in examined["partition_missing"].what
 
 
+async def test_a_log_near_its_bound(database: Database) -> None:
+    assert "log_size" not in (await doctor(database.url)).codes
+    assert "log_size" not in (await doctor(database.url, log_bytes=0)).codes
+    assert "0 MB that NOTIFIWS_LOG_BYTES allows" in (await doctor(database.url, log_bytes=1000))["log_size"].what
+
+
 async def test_redis_tells_another_story(database: Database, valkey: ValkeyServer) -> None:
     ours = await database.connect(server_settings={"application_name": "notifiws relay"})
     await ours.fetch("select pg_advisory_lock(1852797033, 1)")

@@ -26,7 +26,7 @@ def gather(settings: Settings, environ: Mapping[str, str], data_dir: Path | None
         host=settings.host,
         on_loopback=settings.on_loopback,
         retention=settings.retention,
-        log_bytes=getattr(settings, "log_bytes", None),
+        log_bytes=settings.log_bytes or None,
         version=version(),
         jwt_secret_bytes=None if secret is None else len(secret.get_secret_value().encode()),
         unknown=unknown_variables(environ),
