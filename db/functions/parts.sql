@@ -1,14 +1,18 @@
 -- Partitions of a watched table: those that are truncated alone, and those that come and go. Rows that appear or vanish in
 -- the table without a row's trigger are logged one by one where that can be done exactly, else the loss is said.
 
--- The partitions that hold rows, in order. Empty when the table is not partitioned.
+-- The partitions that hold rows, in order. Empty when the table is not partitioned. (pg_partition_tree would wait for their
+-- locks.)
 create or replace function notifiws.leaves(target regclass) returns oid[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(array_agg(p.relid::oid order by p.relid::oid), '{}')
-    from pg_partition_tree(target) p
-    where p.isleaf and p.level > 0 and notifiws.is_partitioned(target)
+    with recursive tree (id) as (
+        select c.oid from pg_class c where c.oid = target and c.relkind = 'p'
+        union
+        select i.inhrelid from pg_inherits i join tree on i.inhparent = tree.id where not i.inhdetachpending
+    )
+    select coalesce(array_agg(c.oid order by c.oid), '{}') from tree join pg_class c on c.oid = tree.id where c.relkind <> 'p'
 $$;
 
 -- The INSERT that logs all rows of one partition as inserted or deleted, as the watched table shows them.
@@ -87,6 +91,9 @@ declare
     joined xid := (select i.xmin from pg_inherits i where i.inhrelid = part);
     some_row boolean;
 begin
+    if exists (select from pg_class c where c.oid = part and c.relkind = 'f') then
+        return true;
+    end if;
     execute format('select exists (select from only %s r%s)', part, case when from_before then ' where age(r.xmin) >= age($1)' else '' end)
     into some_row using joined;
     return some_row;

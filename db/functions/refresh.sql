@@ -5,6 +5,7 @@
 create or replace function notifiws.follow_watch(watch_id integer, target regclass, everything boolean, exact boolean) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '500ms'
 as $$
 #variable_conflict use_variable
 declare
@@ -78,7 +79,7 @@ begin
         if not exists (select from pg_event_trigger_dropped_objects() d where d.object_type = 'table' and not d.is_temporary) then
             return;
         end if;
-    elsif not exists (select from pg_event_trigger_ddl_commands() d where d.classid = 'pg_class'::regclass and d.schema_name <> 'pg_temp') then
+    elsif not exists (select from pg_event_trigger_ddl_commands() d where d.classid = 'pg_class'::regclass and d.schema_name not in ('pg_temp', 'notifiws')) then
         return;
     end if;
     if exists (select from notifiws.watch_entry) then

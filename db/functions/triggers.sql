@@ -103,8 +103,11 @@ begin
         if entry.condition is not null then
             entry.reads := notifiws.check_condition(target, entry.channel, entry.condition);
         end if;
-    exception when others then
-        stopped := sqlerrm;
+    exception
+        when lock_not_available or deadlock_detected then
+            raise;
+        when others then
+            stopped := sqlerrm;
     end;
     if stopped is not null and entry.stopped is distinct from stopped then
         perform notifiws.capture_failed(watch_id, target, 'stopped: ' || stopped);

@@ -129,7 +129,11 @@ BAD_INPUT: list[tuple[list[str], int, str]] = [
     (["watch", "t", "--channel", "Ventas"], 2, "'Ventas' is not a channel name\nfix: 1 to 128 characters"),
     (["watch", "t", "--channel", "a", "--events", "insert,upsert"], 2, "not a choice of insert"),
     (["watch", "t", "--channel", "a", "--columns", "nada"], 1, "table public.t has no column nada"),
-    (["watch", "t", "--channel", "a", "--when", "new.id > 1"], 1, "unsupported: a watch with a condition"),
+    (
+        ["watch", "t", "--channel", "a", "--when", "new.nada > 1"],
+        1,
+        "column new.nada does not exist\nfix: A condition is",
+    ),
     (["watch", "v", "--channel", "a"], 1, "unsupported: public.v is a view"),
     (["watch", "v", "--channel", "a", "--dry-run"], 1, "unsupported: public.v is a view"),
     (["unwatch", "t", "--channel", "a"], 1, "not watched on channel 'a'\nfix: "),

@@ -46,8 +46,10 @@ async def rows_of(log: Log) -> list[str]:
     return [row[0] for row in await log.pg.fetch(f"select row_to_json(v)::text from {TABLE} v order by id")]
 
 
-async def test_every_type_whatever_the_session_has_set(log: Log) -> None:
+@pytest.mark.parametrize("always", [False, True], ids=["statement", "row"])
+async def test_every_type_whatever_the_session_has_set(log: Log, always: bool) -> None:
     await log.pg.execute(TYPES)
+    await log.pg.execute(f"select notifiws.watch('{TABLE}', 'stock', always => {always})")
     names, values = ", ".join(VALUES), ", ".join(VALUES.values())
     await log.pg.execute(f"insert into {TABLE} (id, {names}) values (1, {values})")
     writer = await log.session()
@@ -122,6 +124,56 @@ async def test_five_megabytes_and_a_big_unchanged_value(log: Log) -> None:
     assert insert["new"] == '{"id":1,"j":{"x": "' + "é" * 2_500_000 + '"},"v":1}'
     assert update["old"] == '{"id":1,"v":1}'
     assert len(update["new"]) == len(insert["new"])
+
+
+@pytest.mark.parametrize("server", [18], indirect=True, ids=["pg18"])
+async def test_virtual_columns_are_computed(log: Log) -> None:
+    """Triggers see null in them. One whose expression fails for a row never fails that row's writer."""
+    await log.pg.execute("""
+        create table v (id int primary key, a int, "D ""x"" y" text generated always as ('x' || a),
+                        d int generated always as (a * 2), q int generated always as (100 / a),
+                        s int generated always as (a + 1) stored);
+        create table vp (id int primary key, a int, d int generated always as (a * 2)) partition by range (id);
+        create table vp1 partition of vp for values from (0) to (100);
+        create table vp2 (a int, d int generated always as (a * 2), id int not null);
+        alter table vp attach partition vp2 for values from (100) to (200);
+        create function aa() returns trigger language plpgsql as $$ begin
+            execute format('update %I set a = 50 where id = $1', tg_argv[0]) using new.id; return null; end $$;
+        create trigger aa after insert on v for each row when (new.a = 5) execute function aa('v');
+        create trigger aa after insert on vp for each row when (new.a = 5) execute function aa('vp');
+        select notifiws.watch('v', 'v'), notifiws.watch('vp', 'vp'), notifiws.watch('v', 'fila', always => true),
+               notifiws.watch('v', 'd', columns => '{d}', condition => 'new.d > 4 or old.d > 4')""")
+    writes = """insert into {0} (id, a) values (1, 1), (2, 3), (3, 5), (150, 5); update {0} set a = a + 1;
+        update {0} set id = id + 5 where id = 2; delete from {0} where id = 3;
+        insert into {0} (id, a) values (180, 7)"""
+    for table in ("v", "vp"):
+        await log.pg.execute(writes.format(table))
+    channels: dict[str, dict[str, str]] = {}
+    rows = await log.cut()
+    for row in rows:
+        kept = channels.setdefault(row["channel"], {})
+        if row["new"] is None:
+            del kept[row["key"]]
+        else:
+            kept[row["key"]] = row["new"]
+    for channel, table in (("v", "v"), ("fila", "v"), ("vp", "vp")):
+        now = await log.pg.fetch(f"select row_to_json(t)::text from {table} t order by id")
+        assert sorted(channels[channel].values()) == sorted(row[0] for row in now)
+    update = next(row for row in rows if row["channel"] == "v" and row["op"] == "update" and '"id":1,' in row["new"])
+    assert update["old"] == '{"id":1,"a":1,"D \\"x\\" y":"x1","d":2,"q":100,"s":2}'
+    assert channels["d"]['{"id":7}'] == '{"id":7,"d":8}'
+    assert '{"id":1}' not in channels["d"]
+    assert await log.pg.fetchval("select count(*) from notifiws.incident") == 0
+    await log.pg.execute("update v set a = 0 where id = 1")
+    assert [row["channel"] for row in await log.cut()] == []
+    problems = {row["channel"]: row["problem"] for row in await log.query("watches")}
+    assert "division by zero" in problems["v"]
+    assert "division by zero" in problems["fila"]
+    assert problems["d"] is None  # whose columns can be computed, but the row's d is 0
+    # another expression is another shape
+    await log.pg.execute("alter table vp drop d; alter table vp add d int generated always as (a * 3)")
+    await log.pg.execute("update vp set a = 4 where id = 1")
+    assert (await log.cut())[0]["new"] == '{"id":1,"a":4,"d":12}'
 
 
 async def emitted(log: Log, payload: str) -> Any:
