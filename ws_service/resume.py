@@ -146,6 +146,15 @@ async def _since(feed: Feed, broker: Broker, retained: Retained, since: Position
                 # The tick after the completed one may be under way: parts of it are heard already.
                 and max(said.tick, mark.tick if mark else 0) + 1 < since.tick
             )
+            if (
+                said is not None
+                and said is not known
+                and said.epoch == since.epoch
+                and said.tick + 1 == since.tick
+                and said.lag_seconds > 0
+            ):
+                # Its tick is being published, a very large one perhaps: each heartbeat that says so is waited upon.
+                known, deadline = said, asyncio.get_running_loop().time() + _AHEAD_SECONDS
             if ahead or asyncio.get_running_loop().time() > deadline:
                 head = await feed.ready()
                 if head.epoch != since.epoch:
