@@ -1,6 +1,5 @@
 """What this process' own settings say, and which files with secrets others on this machine could read."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,8 +52,3 @@ def _holds_secret(dotenv: Path, names: list[str]) -> bool:
         return False
     given = (line.strip().removeprefix("export ").partition("=") for line in lines)
     return any(name.strip() in names and value.strip(" '\"") for name, _, value in given)
-
-
-def environment() -> Mapping[str, str]:
-    """This process'."""
-    return os.environ

@@ -24,11 +24,6 @@ QUERY_SECONDS: Final = 6.0
 # Open transactions older than this are gathered; the checks judge them.
 SESSION_SECONDS: Final = 60.0
 T = TypeVar("T")
-Connection = "asyncpg.Connection[asyncpg.Record]"
-
-
-class Pooled(Exception):
-    """The address is a pooler's that allows no transaction."""
 
 
 async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
