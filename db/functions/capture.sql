@@ -81,14 +81,16 @@ as $$
 $$;
 
 -- The primary key's columns in key order, null without one. Their names are not read by snapshot either.
+-- offset 0: pg_get_indexdef locks the index's table, so it may be asked of no other table's; a planner that asked it first
+-- had writers wait for whoever truncates or alters any table, and with a lock_timeout lose their events.
 create or replace function notifiws.key_columns(target regclass) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select array_agg((parse_ident(pg_get_indexdef(i.indexrelid, k.place, false)))[1] order by k.place)
-    from pg_index i
+    from (select * from pg_index where indrelid = target and indisprimary offset 0) i
     cross join lateral generate_series(1, i.indnkeyatts) as k (place)
-    where i.indrelid = target and i.indisprimary and pg_get_indexdef(i.indexrelid) is not null
+    where pg_get_indexdef(i.indexrelid) is not null
 $$;
 
 -- Whether two rows may have one key for a while: inside a statement, or until the transaction ends.

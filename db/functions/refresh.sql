@@ -5,7 +5,6 @@
 create or replace function notifiws.follow_watch(watch_id integer, target regclass, everything boolean, exact boolean) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '500ms'
 as $$
 #variable_conflict use_variable
 declare
@@ -14,6 +13,9 @@ declare
     changed boolean := false;
 begin
     select * into strict entry from notifiws.watch_entry w where w.id = watch_id;
+    if notifiws.shape(target) is null then
+        return false;  -- gone, or locked by whoever alters it
+    end if;
     mode := notifiws.capture_mode(target, entry.always);
     if mode <> entry.mode then
         update notifiws.watch_entry w set mode = mode, target = target where w.id = watch_id;
@@ -44,15 +46,18 @@ as $$
 declare
     entry record;
     refreshed integer := 0;
+    before text := current_setting('lock_timeout');
 begin
     if everything then
         perform pg_advisory_xact_lock(1852797033, 5);
     elsif not pg_try_advisory_xact_lock(1852797033, 5) then
         return 0;  -- a watch is under way, or another refresh
+    else
+        perform set_config('lock_timeout', '100ms', true);  -- a table that is locked is followed next time
     end if;
     for entry in select w.id, w.target from notifiws.watched w where w.target is not null loop
         begin
-            if notifiws.shape(entry.target) is not null and notifiws.follow_watch(entry.id, entry.target, everything, exact) then
+            if notifiws.follow_watch(entry.id, entry.target, everything, exact) then
                 refreshed := refreshed + 1;
             end if;
         exception
@@ -62,6 +67,7 @@ begin
                 raise warning 'notifiws could not renew the capture of %: %', entry.target, sqlerrm;
         end;
     end loop;
+    perform set_config('lock_timeout', before, true);
     if refreshed > 0 then
         perform pg_notify('notifiws_config', '');
     end if;

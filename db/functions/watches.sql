@@ -23,9 +23,11 @@ left join pg_namespace s on s.oid = c.relnamespace;
 create or replace function notifiws.watch_problem(w notifiws.watched) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
 as $$
 declare
     found text;
+    shape text;
 begin
     if w.target is null then
         return 'the table is gone: unwatch it';
@@ -72,9 +74,13 @@ begin
             return format('what %s writes fires no trigger, by session_replication_role = replica: watch it with always', found);
         end if;
     end if;
+    shape := case w.mode when 'row' then notifiws.row_shape(w.target) else notifiws.shape(w.target) end;
+    if shape is null then
+        return 'changed perhaps: another transaction has locked the table, ask again';
+    end if;
     return case
         when not has_table_privilege(w.target, 'select') then 'changed: grant select on it to ' || current_user || ' again'
-        when (case w.mode when 'row' then notifiws.row_shape(w.target) else notifiws.shape(w.target) end) is distinct from w.shape
+        when shape is distinct from w.shape
         then 'changed since: captured by the slow way until the listener or notifiws.refresh_watches() adapts'
         when exists (select from unnest(w.numbers) n where notifiws.column_name(w.target, n) is null
                      or notifiws.column_name(w.target, n) <> all (notifiws.column_names(w.target)))
