@@ -235,8 +235,7 @@ class Broker:
         now = asyncio.get_running_loop().time
         while not feed.live:
             try:
-                async with self._repairs:
-                    await self._read(feed, give_up=away_since is not None and now() - away_since > _LOG_SECONDS)
+                await self._read(feed, give_up=away_since is not None and now() - away_since > _LOG_SECONDS)
                 attempt, away_since = 0, None
                 if not feed.confirmed:
                     return  # the next confirmation starts it again
@@ -260,9 +259,11 @@ class Broker:
             await self.refresh_epoch()
         epoch = self.epoch or await self._wait_for_epoch()
         if feed.head is None or feed.head.epoch != epoch:
-            head = await self._retained.head(feed.channel, epoch)
+            # Turns are for the stream alone: a log that is slow must not hold up channels that need none.
+            async with self._repairs:
+                head = await self._retained.head(feed.channel, epoch)
             feed.begin(head, None if feed.head is None else Lost.EPOCH)
-        pull = self._retained.forward(feed.channel, epoch)
+        pull = self._retained.forward(feed.channel, epoch, self._repairs)
         while True:
             at = feed.head
             assert at is not None

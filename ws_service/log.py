@@ -183,10 +183,12 @@ class Log:
             if len(keys) > PAGE_EVENTS and last > first:
                 ticks = max(1, (last - first + 1) // 4)
                 continue
+            share = PAGE_EVENTS - 1
             while len(keys) > PAGE_EVENTS:
-                # The lower half of what came, and all that lies below it.
-                up_to = sorted(key.id for key in keys)[PAGE_EVENTS // 2]
+                # Those that came, mostly the lowest, and all below the last of them; then the lower half.
+                up_to = sorted(key.id for key in keys)[share]
                 keys = await ask(after=inside, up_to=up_to)
+                share = PAGE_EVENTS // 2
             found = [each for each in _assign(keys, cuts) if after.order < each.order <= until.order]
             found.sort(key=lambda each: each.order)
             whole = Position(epoch, last, up_to) if first == last and up_to < MAX_INT else Position(epoch, last + 1, 0)

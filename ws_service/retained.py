@@ -4,6 +4,8 @@ A page comes from the stream; where that leaves a gap after a position, or ends 
 it up to where the stream goes on. So whoever reads page after page crosses from one to the other without noticing.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -35,9 +37,9 @@ class Retained:
         self.pace = Pace()
         self.flights = Flights(metrics.history.labels("memory", "read").inc)
 
-    def forward(self, channel: str, epoch: str) -> "Pull":
-        """Pages from a position on."""
-        return Pull(self, channel, epoch)
+    def forward(self, channel: str, epoch: str, turns: asyncio.Semaphore | None = None) -> "Pull":
+        """Pages from a position on. `turns` bounds those that read streams at the same time."""
+        return Pull(self, channel, epoch, turns)
 
     def backward(self, channel: str, epoch: str) -> Pager:
         """Pages of the stream from a position back, newest publication first."""
@@ -65,8 +67,9 @@ class Retained:
 class Pull:
     """Reads page after page of one channel, each about as large as is good for memory."""
 
-    def __init__(self, retained: Retained, channel: str, epoch: str) -> None:
+    def __init__(self, retained: Retained, channel: str, epoch: str, turns: asyncio.Semaphore | None) -> None:
         self._retained = retained
+        self._turns = turns
         self._channel = channel
         self._pager = retained.history.forward(channel, epoch)
         self._last = False
@@ -93,7 +96,8 @@ class Pull:
         return Page(publications, last=False)
 
     async def _from_stream(self, at: Position) -> Sequence[Publication]:
-        page = await self._pager.read(at)
+        async with self._turns or contextlib.nullcontext():
+            page = await self._pager.read(at)
         self._last = page.last
         return page.publications
 
