@@ -14,6 +14,7 @@ from listener_service.heartbeat import Heartbeat
 from listener_service.live_queries import LiveQueries
 from listener_service.live_query import LiveQuery
 from listener_service.session import FAILURES, Session, explain, open_session
+from listener_service.watched import Watches
 from shared.backoff import backoff
 from shared.logs import logger
 
@@ -24,7 +25,13 @@ EVERY: Final = 3.0
 
 
 async def follow(
-    url: str, doorbell: PostgresDoorbell, adoption: Adoption, heartbeat: Heartbeat, live_queries: LiveQueries
+    url: str,
+    doorbell: PostgresDoorbell,
+    adoption: Adoption,
+    heartbeat: Heartbeat,
+    live_queries: LiveQueries,
+    *,
+    watches: Watches,
 ) -> None:
     """Keep them told, for ever. Only cancellation ends it."""
     attempt = 0
@@ -32,8 +39,10 @@ async def follow(
         try:
             async with open_session(url, "notifiws declarations") as session:
                 while True:
+                    rung = doorbell.config_changed.is_set()
                     doorbell.config_changed.clear()
                     await _tell(session, adoption, heartbeat, live_queries)
+                    await watches.look(session, at_once=rung)
                     attempt = 0
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(EVERY):

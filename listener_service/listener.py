@@ -23,6 +23,7 @@ from listener_service.publisher import RedisPublisher
 from listener_service.relay import Relay
 from listener_service.retention import Retention
 from listener_service.session import FAILURES, Session, explain, open_session, refuse_pooler
+from listener_service.watched import Watches
 from shared.backoff import backoff
 from shared.codes import Unready
 from shared.logs import logger
@@ -65,6 +66,7 @@ class Listener:
         self._pace = pace
         self._stopping = asyncio.Event()
         self._doorbell = PostgresDoorbell(database_url, readiness, metrics)
+        self._watches = Watches(readiness, metrics)
         self._heartbeat = Heartbeat(publisher, readiness, metrics)
         self._leads = False
         self._connected = asyncio.Event()
@@ -181,7 +183,9 @@ class Listener:
                     tasks.create_task(leader.keep(session)),
                     tasks.create_task(leader.watch(session, self._readiness)),
                     tasks.create_task(
-                        declarations.follow(self._url, self._doorbell, adoption, self._heartbeat, live_queries)
+                        declarations.follow(
+                            self._url, self._doorbell, adoption, self._heartbeat, live_queries, watches=self._watches
+                        )
                     ),
                     tasks.create_task(adoption.run()),
                     tasks.create_task(live_queries.run()),

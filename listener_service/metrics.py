@@ -35,6 +35,7 @@ class Metrics:
         self.asleep = gauge("doorbell_asleep", "1 while the relay sleeps and writers ring")
         self.rings = counter("doorbell_rings_total", "Rings heard")
         self.deaf = counter("doorbell_deaf_total", "Self-probes through NOTIFY that were not heard")
+        self.watches_broken = gauge("watches_broken", "Watches that are not in force")
         self.strangers = gauge("foreign_locks", "Locks of the listener's that strangers hold")
         self.queue_usage = gauge("notify_queue_usage", "Used part of Postgres' NOTIFY queue, 0 to 1")
         self.adopted = counter("adopted_total", "Adopted NOTIFY payloads written to the log")

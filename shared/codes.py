@@ -70,3 +70,4 @@ class Warned(StrEnum):
 
     DOORBELL = "doorbell"
     LOG_LARGE = "log_large"
+    WATCHES = "watches"
