@@ -103,4 +103,4 @@ class OldListener:
             await session.fetch(self._queries["log_lag"])
             await session.fetch(self._queries["watches"])
             await session.fetchval(self._queries["rotate"], timedelta(hours=24))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.25)  # the release itself: every 3 s
