@@ -5,7 +5,9 @@ One seed is always the same, so that a failure of today is looked for tomorrow t
 
 import json
 import random
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +72,25 @@ def test_a_running_stack_is_left_as_it_was(tmp_path: Path) -> None:
         after = stack.wait("ready")
         assert after["listener"]["pid"] == before["listener"]["pid"]
         assert json.loads(stack.run("watches", "--json").stdout) == []
+
+
+def test_a_signal_ends_it_early_and_what_was_seen_is_judged(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [NOTIFIWS, "verify", "--json", "--seconds", "300", "--faults", "kill:node"],
+        cwd=tmp_path, env=environment() | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        until = time.monotonic() + 100
+        while not any(each.stat().st_size for each in tmp_path.glob("notifiws-verify-*/history/events")):
+            assert running.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        said, _ = running.communicate(timeout=100)
+    finally:
+        running.kill()
+    result = json.loads(said)
+    assert running.returncode == 0, result["evidence"]
+    assert result["seconds"] < 150
+    assert result["seen"]["changes"] > 100
+    assert not list(tmp_path.glob("notifiws-verify-*"))
