@@ -137,7 +137,8 @@ begin
 end
 $$;
 
--- The entry of live_query_table for a table, made with its triggers when it is the first query's that depends on it.
+-- The entry of live_query_table for a table, made with its function when it is the first query's that depends on it. Its
+-- triggers are the caller's to make.
 create or replace function notifiws.touched(target regclass) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -152,28 +153,33 @@ begin
         insert into notifiws.live_query_table (target, source) values (target, target::text) returning id into table_id;
         perform notifiws.generate_touch(table_id);
     end if;
-    perform notifiws.with_short_lock(notifiws.touch_triggers(table_id, members));
     update notifiws.live_query_table t set target = target, source = target::text, members = members where t.id = table_id;
     return table_id;
 end
 $$;
 
--- Take the triggers off tables that no query depends on any more.
-create or replace function notifiws.release_tables() returns void
+-- Put triggers on these tables, and take them off those that no query depends on any more: all in one go, or a table that
+-- is locked would have the writers of the others wait.
+create or replace function notifiws.settle_touches(wanted integer[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set client_min_messages = warning
 as $$
 declare
-    unused integer;
+    statements text[];
 begin
-    for unused in
+    with unused as (
         delete from notifiws.live_query_table t
         where not exists (select from notifiws.live_query_entry e where t.id = any (e.tables)) returning t.id
-    loop
-        -- cascade takes the triggers along, on tables that somebody else may own
-        perform notifiws.with_short_lock(array[format('drop function if exists notifiws.%I() cascade', 'touch_' || unused)]);
-    end loop;
+    )
+    -- cascade takes the triggers along, on tables that somebody else may own
+    select coalesce(array_agg(format('drop function if exists notifiws.%I() cascade', 'touch_' || id)), '{}')
+    into statements from unused;
+    select statements || coalesce(array_agg(s.statement), '{}') into statements
+    from notifiws.live_query_table t
+    cross join unnest(notifiws.touch_triggers(t.id, t.members)) s (statement)
+    where t.id = any (wanted);
+    perform notifiws.with_short_lock(statements);
 end
 $$;
 

@@ -105,7 +105,7 @@ begin
         throttle = throttle, every = every, created_at = now();
     insert into notifiws.live_query_state as s (channel, version) values (channel, version)
     on conflict on constraint live_query_state_pkey do update set version = version, last_error = null;
-    perform notifiws.release_tables();
+    perform notifiws.settle_touches(tables);
     perform pg_notify('notifiws_config', '');
 end
 $$;
@@ -129,7 +129,7 @@ begin
         raise exception 'channel % carries no live query', coalesce(quote_literal(channel), 'null')
             using errcode = 'undefined_object', hint = 'notifiws.live_queries lists those that are';
     end if;
-    perform notifiws.release_tables();
+    perform notifiws.settle_touches('{}');
     perform pg_notify('notifiws_config', '');
 end
 $$;

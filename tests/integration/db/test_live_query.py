@@ -236,8 +236,8 @@ async def test_declaring_waits_for_open_writers_and_holds_up_none(database: Data
     writer, other = await database.connect(), await database.connect()
     opened = writer.transaction()
     await opened.start()
-    await writer.execute("insert into t values (1, 1)")
-    declaring = asyncio.create_task(log.pg.execute(DECLARE, "sum", SUM, ["t"], "250 ms", None))
+    await writer.execute("insert into lines values (1, null)")
+    declaring = asyncio.create_task(log.pg.execute(DECLARE, "sum", SUM, ["t", "lines"], "250 ms", None))
     for number in range(2, 12):
         await other.execute("insert into t values ($1, 1)", number, timeout=5)
         await asyncio.sleep(0.03)
