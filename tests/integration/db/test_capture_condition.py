@@ -233,3 +233,45 @@ async def test_a_condition_that_no_longer_compiles_stops_its_watch_loudly(log: L
         await log.pg.execute(
             "select notifiws.unwatch('productos', 'bajos'); drop table productos; drop function bajo; drop type color"
         )
+
+
+BOTH = """
+create table r (id int primary key, dueno text, v int); grant all on r to writer;
+alter table r enable row level security; alter table r force row level security;
+create policy suyas on r using (dueno = current_user);
+create unlogged table u (id int primary key generated always as identity, v int);
+create table "x.y" ("a.b" int primary key, "new" int, "old" int, "passed" int, "place" int, "notifiws#place" int);
+"""
+CONDITIONS = [
+    ("r", "new.v is null or new.v > 0"),
+    ("u", "old is null"),
+    ("u", "new is distinct from old"),
+    ('"x.y"', 'new."new" is distinct from old."new" -- "notifiws#"'),
+]
+
+
+async def test_both_ways_to_fire_agree(log: Log) -> None:
+    """Whole rows, odd names, rows that neither the writer's nor our role could look up."""
+    await log.pg.execute(BOTH)
+    for n, (table, condition) in enumerate(CONDITIONS):
+        for mode, always in (("s", False), ("r", True)):
+            await log.pg.execute(
+                "select notifiws.watch($1::text::regclass, $2, condition => $3, always => $4)",
+                table, f"{mode}{n}", condition, always,
+            )  # fmt: skip
+    writer = await log.session("writer")
+    await writer.execute(
+        "insert into r values (1, 'writer', 1), (2, 'writer', 0); update r set v = v + 1; delete from r"
+    )
+    await log.pg.execute("""
+        insert into u (v) values (1), (null); update u set v = v; update u set v = 2; delete from u;
+        insert into "x.y" values (1, 2, 3, 4, 5, 6), (2, null, 0, 0, 0, 0); update "x.y" set "old" = 7; update "x.y" set "new" = 7;
+        update "x.y" set "a.b" = "a.b" + 10, "new" = 1""")
+    channels: dict[str, list[tuple[str | None, ...]]] = {}
+    for row in await log.cut():
+        texts = tuple(row[name] for name in ("op", "key", "new", "old"))
+        channels.setdefault(row["channel"], []).append(texts)
+    for n in range(len(CONDITIONS)):
+        assert channels[f"s{n}"] == channels[f"r{n}"]
+    assert [len(channels[f"s{n}"]) for n in range(len(CONDITIONS))] == [5, 2, 6, 7]
+    assert await log.pg.fetchval("select count(*) from notifiws.incident") == 0
