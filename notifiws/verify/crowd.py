@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from notifiws.verify.client import Client, Listener, Node, running
+from notifiws.verify.event_source import EventSource
 from notifiws.verify.history import Who
 from notifiws.verify.readers import PageReader, PlainClient
 from notifiws.verify.spool import Spool
@@ -40,9 +41,10 @@ class Crowd:
         self._leaving = asyncio.Event()
         self.steady = [self._client(f"steady {n}", steady=True) for n in range(1, max(1, clients // 2) + 1)]
         self.wanderers = [self._client(f"wanderer {n}") for n in range(1, clients - len(self.steady) + 1)]
-        self.readers: list[PlainClient | PageReader] = [
+        self.readers: list[PlainClient | PageReader | EventSource] = [
             PlainClient(self._log("plain 1", "plain"), self._where("plain 1"), [CHANNELS["alpha"]]),
             PageReader(self._log("pages 1", "http"), self._where("pages 1"), [CHANNELS["beta"]]),
+            EventSource(self._log("sse 1", "sse"), self._where("sse 1"), [CHANNELS["alpha"]]),
         ]
 
     @property

@@ -76,7 +76,7 @@ def _evidence(result: Mapping[str, Any], count: int) -> str:
     parts = [f"<p>{escape(trouble)}</p>" for trouble in result["troubles"]]
     for each in result["evidence"]:
         where = " · ".join(str(word) for word in (each["client"], each["channel"]) if word)
-        lines = "\n".join(each["evidence"])
+        lines = "\n".join([*each["evidence"], *(f"during: {fault}" for fault in each["during"])])
         parts.append(
             f"<p><b>{escape(each['kind'])}</b> {escape(each['text'])} <span class='soft'>{escape(where)}</span></p>"
             f"<pre>{escape(lines)}</pre>"

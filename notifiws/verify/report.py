@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from notifiws.verify.checker import Checked
 from notifiws.verify.faults import Fault
-from notifiws.verify.verdict import WORDS, Kind
+from notifiws.verify.recovery import Recoveries
+from notifiws.verify.verdict import WORDS, Kind, Violation
 
 FORMAT: Final = 1
 METHOD: Final = (
@@ -25,6 +26,7 @@ METHOD: Final = (
     "gaps by the rule of `prev`, positions that go backwards, and whether replaying the events gives the tables. A "
     "fault's recovery is the time from its beginning until a steady client heard an event whose commit began after it."
 )
+_FELT_SECONDS: Final = 3.0
 _PACKAGES: Final = ("notifiws", "asyncpg", "redis", "uvicorn", "uvloop", "websockets")
 
 
@@ -48,7 +50,9 @@ def document(
         "violations": {str(kind): verdict.counts[kind] for kind in Kind},
         "told": dict(verdict.told),
         "troubles": list(troubles),
-        "evidence": [violation.document() for violation in verdict.examples],
+        "evidence": [
+            violation.document() | {"during": _during(violation, recoveries)} for violation in verdict.examples
+        ],
         "seen": dict(sorted(verdict.seen.items())),
         "seconds": round(seconds, 1),
         "seed": seed,
@@ -63,6 +67,19 @@ def document(
         "faults": [recovery.document() for recovery in recoveries.all],
         "latency": recoveries.seconds(),
     }
+
+
+def _during(violation: Violation, recoveries: Recoveries) -> list[str]:
+    """The faults that were felt when it was seen, or just before."""
+    at = violation.at
+    if at is None:
+        return []
+    faults = [recovery.fault for recovery in recoveries.all]
+    return [
+        f"{fault.kind} {fault.target} at {fault.at:.3f} s"
+        for fault in faults
+        if fault.at <= at <= max(fault.healed, fault.at) + _FELT_SECONDS
+    ]
 
 
 def meanings() -> dict[str, str]:

@@ -88,7 +88,7 @@ def summary(result: Mapping[str, Any], console: Console) -> None:
     for each in result["evidence"]:
         where = " · ".join(str(word) for word in (each["client"], each["channel"]) if word)
         console.print(Text(f"{each['kind']}: {each['text']}", style="red"), Text(where, style="dim"))
-        for line in each["evidence"]:
+        for line in (*each["evidence"], *(f"during: {fault}" for fault in each["during"])):
             console.print(Text(f"  {line}"), soft_wrap=True)
 
 
