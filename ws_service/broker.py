@@ -361,8 +361,7 @@ class Broker:
         self._asking = None
 
     async def _read_channels(self) -> None:
-        # Live queries second, for the leader writes them first; and both before either counts: whoever finds a channel
-        # declared must find its live query, too.
+        # Both before either counts: whoever finds a channel declared must find its live query, too.
         # One at a time: an older answer that came later would drop what is there.
         async with self._reading:
             raw = await self._client.get(self._keys.channels)
@@ -374,7 +373,7 @@ class Broker:
                 self._log.warning("unreadable list of channels")
                 return
             dropped, self.live_queries = self.live_queries.difference(carrying), frozenset(carrying)
-            self.declared = declared - dropped
+            self.declared = (declared - dropped) | self.live_queries
         for channel in dropped:
             self._log.info("live query dropped", channel=channel)
             self.on_dropped(channel)

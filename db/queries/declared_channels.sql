@@ -1,7 +1,5 @@
--- The public channels that something is declared to write to. → channel text
+-- The public channels of watches and adopted NOTIFY channels; live queries are told apart. → channel text
 select channel from notifiws.watch_entry
 union
 select channel from notifiws.adopted
-union
-select channel from notifiws.live_query_entry
 order by channel

@@ -12,10 +12,10 @@ from tests.publishing import Publisher, event
 
 
 async def declare(publisher: Publisher, *live: str) -> None:
-    """As the leader does: live queries first, then all channels, then the heartbeat that has the nodes look."""
+    """As the leader does: live queries first, then the others, then the heartbeat that has the nodes look."""
     said = {"epoch": publisher.epoch, "term": 1, "channels": live}
     await publisher.client.set(publisher.keys.live_queries, msgspec.json.encode(said))
-    await publisher.begin("sales", *live)
+    await publisher.begin("sales")
 
 
 def result(number: int, n: int) -> list[object]:
