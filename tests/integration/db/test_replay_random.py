@@ -22,7 +22,17 @@ from db import loader
 from notifiws.stack.postgres import OWNER, PostgresServer
 from tests.integration.db.log import BIG
 from tests.integration.db.replay import READ_AS_CAPTURED, Replay, rows_of
-from tests.integration.db.writers import DDL, SETTLED, STATEMENTS, TABLES, WATCHED, Session, Writers
+from tests.integration.db.writers import (
+    DDL,
+    READ_FROM,
+    SETTLED,
+    STATEMENTS,
+    TABLES,
+    WATCH,
+    WATCHED,
+    Session,
+    Writers,
+)  # fmt: skip
 
 EXAMPLES = int(os.environ.get("REPLAY_EXAMPLES", "8"))
 # An example takes a second, so that shrinking one takes minutes: REPLAY_SHRINK=1 asks for it.
@@ -31,12 +41,17 @@ STEPS = 40
 # What sessions are like: the owner; a role without any grant of ours; one with everything set otherwise.
 SESSIONS = (
     ("owner", "set search_path = public"),
-    ("writer", "set search_path = public"),
+    ("writer", "set search_path = public; set lock_timeout = '40ms'"),
     ("owner", "set search_path = pg_temp; set timezone = 'Asia/Tokyo'; set bytea_output = escape;"
               " set extra_float_digits = -5;"
               " set datestyle = 'SQL, DMY'; set intervalstyle = iso_8601;"
               " set default_transaction_isolation = 'repeatable read'"),
 )  # fmt: skip
+
+# A table and its partitions.
+RELATIONS = """
+select array_agg(r::oid) from (select $1::text::regclass union select relid from
+    pg_partition_tree($1::text::regclass)) x (r)"""
 
 numbers = st.integers(0, 6)
 
@@ -68,7 +83,7 @@ class Tables(RuleBasedStateMachine):
         self.log = await asyncpg.connect(url)
         await self.log.execute(READ_AS_CAPTURED + "; set lock_timeout = '50ms'")
         self.writers = Writers(sessions, self.admin, note)
-        self.replay = Replay(*WATCHED, settled=SETTLED)
+        self.replays = {channel: Replay(*tables, settled=SETTLED) for channel, tables in WATCHED.items()}
 
     def _free(self, number: int) -> Session | None:
         session = self.writers.sessions[number % len(self.writers.sessions)]
@@ -140,22 +155,24 @@ class Tables(RuleBasedStateMachine):
         async with self.log.transaction(isolation="repeatable_read"):
             rows = await self.log.fetch(loader.query("cut"), BIG, BIG)
             self._apply(rows)
-            for name, replica in self.replay.replicas.items():
-                locked = await self.log.fetchval(
-                    "select exists (select from pg_locks where relation = $1::regclass and mode ~ 'AccessEx')",
-                    name,
-                )
-                if not locked:  # by a TRUNCATE or DDL that is still open
-                    replica.check(await rows_of(self.log, name), name)
+            locked = await self.log.fetch("select relation from pg_locks where mode ~ 'AccessExclusive'")
+            oids = {row["relation"] for row in locked}
+            for channel, replay in self.replays.items():
+                for name, replica in replay.replicas.items():
+                    # not what a TRUNCATE or DDL that is still open has locked
+                    if not oids & set(await self.log.fetchval(RELATIONS, name)):
+                        table = await rows_of(self.log, READ_FROM.get(name, name))
+                        replica.check(table, f"{name} on {channel}")
 
     def _apply(self, rows: list[asyncpg.Record]) -> None:
         start = 0
-        for at, row in enumerate(rows):
-            if row["channel"] == "ddl":
-                self.replay.apply(rows[start:at])
-                self.replay.replicas["public.cambiante"].reshape(**json.loads(row["payload"]))
+        for at, row in enumerate([*rows, None]):
+            if row is None or row["channel"] == "ddl":
+                for channel, replay in self.replays.items():
+                    replay.apply(rows[start:at], channel)
                 start = at + 1
-        self.replay.apply(rows[start:])
+            if row is not None and row["channel"] == "ddl":
+                self.replays["cambiante"].replicas["public.cambiante"].reshape(**json.loads(row["payload"]))
 
     def _do(self, step: Coroutine[Any, Any, Any]) -> None:
         try:
@@ -176,7 +193,6 @@ class Tables(RuleBasedStateMachine):
                 return
             await self.writers.finish()
             await self._cut()
-            await self.replay.check(self.log)
             incidents = await self.log.fetch("select message from notifiws.incident")
             assert not incidents, f"events were lost: {incidents}"
         finally:
@@ -191,8 +207,9 @@ async def _template(server: PostgresServer, name: str) -> None:
     await admin.close()
     pg = await asyncpg.connect(server.url_of(name))
     await pg.execute(TABLES)
-    for table, channel in WATCHED.items():
-        await pg.execute("select notifiws.watch($1::text::regclass, $2)", table, channel)
+    for channel, tables in WATCHED.items():
+        for table in tables:
+            await pg.execute(WATCH, table, channel)
     await pg.close()
 
 

@@ -12,7 +12,7 @@ import asyncpg
 from notifiws.stack.valkey import ValkeyServer
 from tests.conftest import Database
 from tests.integration.db.replay import READ_AS_CAPTURED, Replica, members, rows_of
-from tests.integration.db.writers import REFUSALS, SETTLED, STATEMENTS, TABLES, WATCHED
+from tests.integration.db.writers import READ_FROM, REFUSALS, SETTLED, STATEMENTS, TABLES, WATCH, WATCHED
 from tests.integration.listener.conftest import Ear, ListenerProcess, Streams, eventually
 
 
@@ -87,8 +87,9 @@ async def test_random_writers_through_the_relay(
 ) -> None:
     await pg.execute("select notifiws.unwatch('ventas', 'ventas'); drop table ventas")
     await pg.execute(TABLES.partition("grant ")[0])
-    for table, channel in WATCHED.items():
-        await pg.execute("select notifiws.watch($1::text::regclass, $2)", table, channel)
+    for channel, tables in WATCHED.items():
+        for table in tables:
+            await pg.execute(WATCH, table, channel)
 
     async def write(seed: int) -> None:
         chance = random.Random(seed)
@@ -107,17 +108,16 @@ async def test_random_writers_through_the_relay(
 
     await asyncio.gather(*(write(seed) for seed in range(4)))
     assert await pg.fetch("select message from notifiws.incident") == []
-    channels = sorted(set(WATCHED.values()))
-    await streams.until_exact(pg, *channels)
-    replicas = {name: Replica(strict=name not in SETTLED) for name in WATCHED}
-    for channel in channels:
+    await streams.until_exact(pg, *WATCHED)
+    await pg.execute(READ_AS_CAPTURED)
+    for channel, tables in WATCHED.items():
+        replicas = {name: Replica(strict=name not in SETTLED) for name in tables}
         for publication in await streams.publications(channel):
             for event in publication.events():
-                parts = {
-                    name: None if text == "null" else text for name, text in members(bytes(event.data).decode()).items()
-                }
-                replica = replicas[json.loads(parts["table"] or "")]
-                replica.apply(event.op, parts["key"], parts.get("new"), parts.get("old"))
-    await pg.execute(READ_AS_CAPTURED)
-    for name, replica in replicas.items():
-        replica.check(await rows_of(pg, name), name)
+                texts = members(bytes(event.data).decode())
+                key, new, old = (
+                    None if texts.get(name) == "null" else texts.get(name) for name in ("key", "new", "old")
+                )
+                replicas[json.loads(texts["table"])].apply(event.op, key, new, old)
+        for name, replica in replicas.items():
+            replica.check(await rows_of(pg, READ_FROM.get(name, name)), f"{name} on {channel}")
