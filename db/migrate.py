@@ -8,6 +8,7 @@ transaction. docs/adr/0088 says what an earlier release may rely on meanwhile.
 """
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -170,11 +171,11 @@ async def _state(conn: asyncpg.Connection) -> State | None:
     return State(*row) if row else None
 
 
-async def migrate(conn: asyncpg.Connection, *, lock_timeout: float = 0.3, patience: float = 60.0) -> MigrationResult:
+async def migrate(conn: asyncpg.Connection, *, lock_timeout: float = 0.6, patience: float = 60.0) -> MigrationResult:
     """Apply what is missing and make functions, views and captures anew. Idempotent.
 
-    `lock_timeout` (seconds) bounds each wait for a lock, so that writers never queue behind a migration for longer; a
-    wait that ran out is tried again until `patience` seconds are over, then MigrationBlocked. Raises SchemaForeign,
+    `lock_timeout` (seconds) bounds each wait for a lock, so that writers never queue behind a migration for longer. The
+    first tries wait less; all are made until `patience` seconds are over, then MigrationBlocked. Raises SchemaForeign,
     SchemaTooNew, MigrationForbidden, and asyncpg's errors.
     """
     try:
@@ -188,7 +189,7 @@ class _Migrate:
 
     def __init__(self, conn: asyncpg.Connection, lock_timeout: float, patience: float) -> None:
         self._conn = conn
-        self._lock_timeout = f"{int(lock_timeout * 1000)}ms"
+        self._lock_timeout = lock_timeout
         self._patience = patience
         self._deadline = asyncio.get_running_loop().time() + patience
 
@@ -252,10 +253,11 @@ class _Migrate:
 
     async def _alone(self, work: Callable[[], Awaitable[T]]) -> T:
         """`work` in a transaction beside which no other migrate works; again while a lock is not to be had."""
-        while True:
+        for attempt in itertools.count(2):
+            wait = min(self._lock_timeout, attempt * 0.1)
             try:
                 async with self._conn.transaction():
-                    await self._call("migrate_settings", self._lock_timeout)
+                    await self._call("migrate_settings", f"{int(wait * 1000)}ms")
                     await self._call("migrate_lock")
                     return await work()
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
@@ -268,7 +270,9 @@ class _Migrate:
                 why = f"somebody else changes the schema: {error}"
             if asyncio.get_running_loop().time() >= self._deadline:
                 raise MigrationBlocked(why)
-            await asyncio.sleep(random.uniform(0.05, 0.5))
+            # Writers that queued go on meanwhile.
+            await asyncio.sleep(random.uniform(0.5, 1.5) * wait)
+        raise AssertionError  # it is counted for ever
 
     async def _call(self, query: str, *args: object) -> Any:
         return await self._conn.fetchval(loader.query(query), *args)

@@ -85,14 +85,14 @@ class Writers:
                 await pg.execute("update plain set id = id + 5 where id = $1", id_)
                 await pg.execute("insert into pair values ($1, 'ñ \"x\"', '{\"a\": [1]}')", id_)
                 await pg.execute("update pair set b = 'y', v = null where a = $1", id_)
-                await pg.execute("insert into again values ($1)", id_)
                 await pg.execute("insert into parent values ($1)", id_)
                 await pg.execute("insert into child select g, $1 from generate_series($1::int, $1 + 2) g", id_)
                 if step % 2:
                     await pg.execute("delete from parent where id = $1", id_)
                 await pg.execute("select notifiws.emit('emitted', to_jsonb($1::int))", id_)
+                await pg.execute("insert into again values ($1)", id_)
             self.transactions += 1
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
 
 
 async def old_database(blank: Database, release: Release) -> Log:
