@@ -43,7 +43,8 @@ def verify(request: Request) -> dict[str, Any]:
         # When we are root the servers run as another user, who has to pass.
         folder.chmod(0o711)
         spool = Spool(folder / "history")
-        run, servers = uvloop.run(_record(request, spool, folder / "stack"))
+        with contextlib.closing(spool):
+            run, servers = uvloop.run(_record(request, spool, folder / "stack"))
         # The stack is gone: the checker has the machine for itself.
         result = _judged(request, spool, run, servers)
         if request.report is not None:

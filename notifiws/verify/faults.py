@@ -17,7 +17,7 @@ from notifiws.verify.rig import Rig, Target
 from notifiws.verify.statements import statement
 from notifiws.verify.workload import FAILURES, connect
 
-LINKS: Final = ("listener-postgres", "listener-redis", "node-redis", "client-node")
+LINKS: Final = ("listener-postgres", "listener-redis", "node-redis", "node-postgres", "client-node")
 PARTS: Final = ("listener", "node", "valkey", "postgres")
 _HELD: Final = ("freeze", "half-open", "one-way", "slow")
 _WORDS: Final = {
@@ -30,7 +30,7 @@ _WORDS: Final = {
     "reset": "all connections of the link are reset",
     "pubsub": "CLIENT KILL TYPE pubsub",
     "flush": "FLUSHALL",
-    "terminate": "pg_terminate_backend of every session of the listeners",
+    "terminate": "pg_terminate_backend of every session of listeners and nodes",
     "rolling": "every node in turn: SIGTERM, ready again, next",
 }
 
@@ -74,7 +74,7 @@ SCENARIOS: Final = {
     "freeze": "freeze",
     "network": "cut,pubsub",
     "redis": "valkey,listener-redis,node-redis",
-    "postgres": "postgres,listener-postgres,terminate",
+    "postgres": "postgres,listener-postgres,node-postgres,terminate",
     "takeover": "listener,listener-postgres",
     "nodes": "node,client-node",
 }
@@ -138,7 +138,7 @@ async def done(fault: Fault, rig: Rig, chance: Random) -> AsyncIterator[str]:
             yield "valkey"
         case "terminate":
             await _terminate(rig)
-            yield "listener sessions"
+            yield "listener sessions and readers"
         case "rolling":
             await _rolling(rig)
             yield "nodes"

@@ -115,7 +115,7 @@ async def own(folder: Path) -> AsyncIterator[Rig]:
         await _accepting(postgres, servers[0])
         await asyncio.to_thread(postgres.bootstrap)
         await _accepting(valkey, servers[1])
-        await prepare(postgres.url, demo=False)
+        await prepare(postgres.url, demo=False, reader_password=postgres.reader_password)
         nodes: list[Node] = []
         for number in range(1, _LISTENERS + 1):
             name = f"listener {number}"
@@ -130,10 +130,11 @@ async def own(folder: Path) -> AsyncIterator[Rig]:
         for number in range(1, _NODES + 1):
             name = f"node {number}"
             to_redis = await link("node-redis", name, valkey.port)
+            to_postgres = await link("node-postgres", name, postgres.port)
             port = free_port()
             env = {
                 "REDIS_URL": _through(valkey.url, to_redis),
-                "NOTIFIWS_READER_DATABASE_URL": postgres.url,
+                "NOTIFIWS_READER_DATABASE_URL": _through(postgres.reader_url, to_postgres),
                 "NOTIFIWS_PORT": str(port),
                 "NOTIFIWS_AUTH": "none",
                 "NOTIFIWS_DRAIN_SECONDS": "3",

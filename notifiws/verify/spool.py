@@ -95,6 +95,7 @@ class Spool:
         self._old: dict[int, Event] = {}
         self.faults: list[Fault] = []
         self.seconds = 0.0
+        self._closed = False
         # For the progress view only.
         self.committed = self.delivered = 0
 
@@ -140,7 +141,10 @@ class Spool:
             writer.close()
 
     def close(self) -> None:
-        """The recording is over."""
+        """The recording is over. Again: nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self.seconds = self.now
         self._events.close()
         self._commits.close()

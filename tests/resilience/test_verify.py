@@ -45,9 +45,9 @@ def test_nothing_is_lost_repeated_turned_around_or_made_up_whatever_fails(
     result = verify(tmp_path, "--seconds", str(SECONDS), "--seed", str(seed))
     assert not any(result["violations"].values())
     # It has seen something.
-    assert result["seen"]["changes"] > 500
-    assert result["seen"]["deliveries"] > 5_000
-    assert len(result["faults"]) >= 3
+    assert result["seen"]["changes"] > 200
+    assert result["seen"]["deliveries"] > 2_000
+    assert len(result["faults"]) >= 2
     assert {fault["clients"] for fault in result["faults"][:2]} == {4}, "no steady client is left out of a recovery"
     assert (tmp_path / "report" / "report.html").stat().st_size > 5_000
 

@@ -28,7 +28,7 @@ def test_faults_are_chosen_by_kind_by_place_or_by_both(text: str, names: list[st
 def test_all_are_all_and_each_has_words() -> None:
     assert chosen("all") == list(CATALOGUE)
     assert all(fault.words for fault in CATALOGUE)
-    assert len(chosen("cut")) == 16
+    assert len(chosen("cut")) == 20
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
