@@ -84,13 +84,16 @@ class Reader:
         self._url = url
         self._turns = asyncio.Semaphore(SESSIONS)
         self._idle: list[asyncpg.Connection[asyncpg.Record]] = []
-        self._resting: tuple[float, Exception] | None = None
+        # After a failure: until when nobody asks, and what everybody is told meanwhile.
+        self._resting: tuple[float, type[Exception], str] | None = None
         self._log = logger("reader")
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Questions]:
         """A session; waits for a free one. Raises LogAway, LogRefused."""
         async with self._turns:
+            if self._resting is not None and asyncio.get_running_loop().time() < self._resting[0]:
+                raise self._resting[1](self._resting[2])
             connection = None
             try:
                 connection = await self._connection()
@@ -100,6 +103,12 @@ class Reader:
                 self._resting = None
                 self._idle.append(connection)
                 connection = None
+            except LogAway:
+                # The answer was too early, and the session is as good as before.
+                if connection is not None and not connection.is_closed():
+                    self._idle.append(connection)
+                    connection = None
+                raise
             except (*_FAILURES, LogRefused) as error:
                 raise self._failed(error) from error
             finally:
@@ -116,8 +125,6 @@ class Reader:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        if self._resting is not None and asyncio.get_running_loop().time() < self._resting[0]:
-            raise self._resting[1]
         # No statement is kept in the session, so that a pooler may stand between.
         connection = await asyncpg.connect(
             self._url,
@@ -136,12 +143,12 @@ class Reader:
         """What a failure means. Said once until it is over."""
         text = str(error) or type(error).__name__
         if isinstance(error, (LogRefused, *_REFUSALS)):
-            failure: Exception = LogRefused(text)
+            failure: type[Exception] = LogRefused
             mend = "positions older than the Redis window are answered with `expired` until that is mended"
         else:
-            failure = LogAway(text)
+            failure = LogAway
             mend = "positions older than the Redis window wait for it"
         if self._resting is None:
             self._log.warning(f"the log cannot be read; {mend}", reason=text)
-        self._resting = (asyncio.get_running_loop().time() + _REST_SECONDS, failure)
-        return failure
+        self._resting = (asyncio.get_running_loop().time() + _REST_SECONDS, failure, text)
+        return failure(text)
