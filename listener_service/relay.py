@@ -74,6 +74,8 @@ class Relay:
         self._budget = Budget(pace, monotonic())
         self._failures = 0
         self._trial: Trial | None = None
+        # The last event whose being left out was said: tick and id.
+        self._named = (0, 0)
         self._unpublished: tuple[Tick, float] | None = None
         self.completed = 0
         self.losses = 0
@@ -206,6 +208,9 @@ class Relay:
         self._on_touched(batch.touched)
         self._metrics.events.inc(batch.events)
         for event in batch.left_out:
+            if (tick.number, event.id) <= self._named:
+                continue  # a page that is read once more
+            self._named = tick.number, event.id
             self._left_out(
                 event,
                 "bound",

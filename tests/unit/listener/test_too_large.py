@@ -183,3 +183,13 @@ def test_large_ones_go_alone() -> None:
     assert events(1, 1) == [[1, 2]]
     assert events(1, LARGE + 1, 1, 1, LARGE + 1) == [[1], [2], [3, 4], [5]]
     assert events(LARGE + 1, LARGE + 1, LARGE) == [[1], [2], [3]]
+
+
+async def test_what_is_left_out_is_said_once_however_often_its_page_is_read() -> None:
+    log, redis = LogModel(), RedisModel()
+    log.committed = [row(1), row(2, left_out=70_000_000), row(3)]
+    subject = relay(log, redis, Counter(9, RedisAway("away"), times=12), page=2)
+    await subject.lead()
+    assert [ids for _, _, ids in heard(redis, "sales")] == [[1], [], [3]]
+    said = subject._metrics.registry.get_sample_value("notifiws_listener_left_out_total", {"too_large_for": "bound"})
+    assert said == 1
