@@ -26,6 +26,7 @@ $$;
 create or replace function notifiws.capture_fallback_sql(watch_id integer, target regclass, op text) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     entry notifiws.watch_entry := notifiws.entry_now(watch_id, notifiws.watched_root(watch_id, target));
@@ -46,6 +47,7 @@ $$;
 create or replace function notifiws.capture_settle_sql(watch_id integer, target regclass, op text) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     root regclass := notifiws.watched_root(watch_id, target);

@@ -13,6 +13,7 @@
 create or replace function notifiws.shape(target regclass) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 begin
     return concat_ws(' ', target::text, notifiws.column_names(target)::text, notifiws.key_columns(target)::text,
@@ -29,6 +30,7 @@ $$;
 create or replace function notifiws.row_shape(target regclass) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
     types text;

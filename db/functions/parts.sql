@@ -66,6 +66,7 @@ $$;
 create or replace function notifiws.log_part(watch_id integer, part regclass, op text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 set row_security = off
 set timezone = 'UTC' set intervalstyle = postgres set bytea_output = hex set extra_float_digits = 1 set datestyle = 'ISO, MDY'
 as $$

@@ -85,6 +85,7 @@ $$;
 create or replace function notifiws.generate(watch_id integer, target regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare

@@ -96,6 +96,7 @@ create or replace function notifiws.watch(
     condition text default null, snapshot boolean default true, always boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare

@@ -16,7 +16,7 @@ import asyncpg
 # How values read, whatever the writer's session has set: the contract's words.
 READ_AS_CAPTURED = """
 set timezone = 'UTC'; set intervalstyle = postgres; set bytea_output = hex; set extra_float_digits = 1;
-set datestyle = 'ISO, MDY'; set row_security = off
+set datestyle = 'ISO, MDY'; set row_security = off;
 """
 _decoder = json.JSONDecoder(parse_float=str, parse_int=str)
 
