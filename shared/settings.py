@@ -97,7 +97,8 @@ class Settings(BaseSettings):
         description="the Redis or Valkey between listener and nodes",
     )
     reader_database_url: SecretStr | None = Field(
-        None, description="nodes: the log, for positions older than the Redis window; a role with `notifiws_reader` is enough"
+        None,
+        description="nodes: the log, for positions older than the Redis window; a role with `notifiws_reader` is enough",
     )
     namespace: str = Field(
         "notifiws",

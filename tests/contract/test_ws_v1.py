@@ -254,8 +254,7 @@ async def test_standstill_is_said(node: RunningNode, publisher: Publisher, monke
         await publisher.publish("sales")
         await client.frame()
         for _ in range(2):
-            for feed in node.node.broker.feeds():
-                node.node.hub.standstill(feed.channel, feed.head)
+            await node.node.standstill.say()
         frame = await client.frame()
         assert frame == {"type": "events", "channel": "sales", "prev": "e1:1-1", "position": "e1:1-1", "events": []}
 
