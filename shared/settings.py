@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     )
     reader_database_url: SecretStr | None = Field(
         None,
-        description="nodes: the log, for positions older than the Redis window; a role with `notifiws_reader` is enough",
+        description="nodes: the log, for positions older than the Redis window; role `notifiws_reader` is enough",
     )
     namespace: str = Field(
         "notifiws",
