@@ -265,7 +265,8 @@ async def test_both_ways_to_fire_agree(log: Log) -> None:
     )
     await log.pg.execute("""
         insert into u (v) values (1), (null); update u set v = v; update u set v = 2; delete from u;
-        insert into "x.y" values (1, 2, 3, 4, 5, 6), (2, null, 0, 0, 0, 0); update "x.y" set "old" = 7; update "x.y" set "new" = 7;
+        insert into "x.y" values (1, 2, 3, 4, 5, 6), (2, null, 0, 0, 0, 0);
+        update "x.y" set "old" = 7; update "x.y" set "new" = 7;
         update "x.y" set "a.b" = "a.b" + 10, "new" = 1""")
     channels: dict[str, list[tuple[str | None, ...]]] = {}
     for row in await log.cut():
