@@ -36,7 +36,8 @@ end
 $$;
 
 -- The text of the function behind three triggers. Before and after the whole table is truncated a note is left and taken
--- away; between, its partitions' rows go with it. A partition that is truncated alone logs its rows as deleted.
+-- away; between, its partitions' rows go with it. A partition that is truncated alone logs its rows as deleted;
+-- where its transaction sees by an older snapshot, some may be missing, and it is said.
 create or replace function notifiws.part_body(entry notifiws.watch_entry) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -51,6 +52,11 @@ begin
         update notifiws.watch_part set emptied = true where watch = %1$s and not emptied;
     elsif position(mark in note) = 0 and tg_relid = any (notifiws.leaves(%2$L::oid::regclass)) then
         perform notifiws.log_part(%1$s, tg_relid, 'DELETE');
+        if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+            perform notifiws.capture_failed(%1$s, tg_relid, format(
+                'partition %%s was truncated by a %%s transaction, which may not have seen all of its rows', tg_relid::regclass,
+                current_setting('transaction_isolation')));
+        end if;
         update notifiws.watch_part set emptied = true where watch = %1$s and part = tg_relid;
         perform notifiws.ring();
     end if;

@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,11 +92,12 @@ async def test_a_django_project_watched_whole(log: Log, project: Project) -> Non
 
     # Later migrations, with their table and columns under other names.
     await project.migrate("shop.0002")
-    for name, shape in {
+    shapes: dict[str, dict[str, Any]] = {
         "public.shop_order": {"rename": {"lasts": "duration"}, "add": {"paid": "false"}},
         "public.shop_customer": {"drop": ["address"]},
         "public.shop_product_tags": {"rename": {"tag_id": "label_id"}},
-    }.items():
+    }
+    for name, shape in shapes.items():
         replay.replicas[name].reshape(**shape)
     replay.replicas["public.shop_label"] = replay.replicas.pop("public.shop_tag")
     replay.apply(await log.cut())

@@ -256,3 +256,20 @@ async def test_replica_role_is_not_captured_and_said(log: Log, replay: Replay) -
     superuser = await log.database.connect(superuser=True)
     await superuser.execute("set session_replication_role = replica; insert into diario values ('réplica')")
     assert await log.cut() == []
+
+
+async def test_a_partition_truncated_by_a_transaction_with_an_older_snapshot(log: Log) -> None:
+    """TRUNCATE takes what is there, not what its transaction sees: the difference cannot be logged, so it is said."""
+    await log.pg.execute("""
+        create table p (id int, zona int, primary key (id, zona)) partition by list (zona);
+        create table p1 partition of p for values in (1); create table p2 partition of p for values in (2);
+        select notifiws.watch('p', 'p'); insert into p values (1, 1), (2, 2)""")
+    old = await log.session()
+    await old.execute("begin isolation level repeatable read; select 1 from p")
+    await log.pg.execute("insert into p values (3, 1)")
+    await log.cut()
+    await old.execute("truncate p1; commit")
+    assert [(row["op"], row["key"]) for row in await log.cut()] == [("delete", '{"id":1,"zona":1}')]
+    (watch,) = await log.query("watches")
+    assert not watch["in_force"]
+    assert "p1 was truncated by a repeatable read transaction" in watch["problem"]
