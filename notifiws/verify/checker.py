@@ -44,6 +44,7 @@ def check(history: History) -> Checked:
                 watch=recoveries.watcher(who),
             )
             chains += found.values()
+        recoveries.compare()
         excused = truths.lost(chains, history.ticks())
         truths.ordered()
         truths.state(history.finals(), excused)

@@ -92,8 +92,17 @@ def _recoveries(rows: Sequence[Mapping[str, Any]]) -> str:
         return "–" if value is None else f"{value:.2f}"
 
     return _table(
-        ("fault", "where", "times", "held, at most", "p50", "p99", "max"),
-        ((row["kind"], row["target"], str(row["faults"]), *(seconds(row[name]) for name in _SECONDS)) for row in rows),
+        ("fault", "where", "times", "alone", "held, at most", "p50", "p99", "max"),
+        (
+            (
+                row["kind"],
+                row["target"],
+                str(row["faults"]),
+                str(row["alone"]),
+                *(seconds(row[name]) for name in _SECONDS),
+            )
+            for row in rows
+        ),
         numbers=2,
     )
 

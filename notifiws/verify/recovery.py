@@ -27,6 +27,13 @@ class Recovery:
 
     fault: Fault
     clients: list[float] = field(default_factory=list)
+    # Whether another fault was felt meanwhile: then its time is not its own.
+    met: bool = False
+
+    @property
+    def over(self) -> float:
+        """When it was healed and every client was back that came back."""
+        return max(self.fault.healed, self.fault.at + max(self.clients, default=0.0))
 
     def document(self) -> dict[str, Any]:
         """For JSON: when the first was back, the usual one, and the last."""
@@ -36,6 +43,7 @@ class Recovery:
             "held": round(self.fault.healed - self.fault.at, 3),
             "kind": self.fault.kind,
             "target": self.fault.target,
+            "alone": not self.met,
             "clients": len(times),
             "first": round(times[0], 3) if times else None,
             "p50": round(percentile(times, 0.5), 3) if times else None,
@@ -86,6 +94,15 @@ class Recoveries:
         elif count % 8 == 0:
             samples[count // 8 % _SAMPLES] = max(0.0, frame.at - commit.returned)
 
+    def compare(self) -> None:
+        """All frames were seen: find the faults that met others."""
+        over, before = -1.0, None
+        for recovery in self.all:
+            if before is not None and recovery.fault.at < over:
+                recovery.met = before.met = True
+            if recovery.over > over:
+                over, before = recovery.over, recovery
+
     def seconds(self) -> list[dict[str, float]]:
         """Second by second: commit → client in ms (p50, p99, max), frames."""
         found = []
@@ -103,19 +120,21 @@ class Recoveries:
         return found
 
     def kinds(self) -> list[dict[str, Any]]:
-        """By kind of fault: how many, and how long until a client was back (all clients of all of them)."""
+        """By kind of fault: how many, and how long until a client was back, of those that met no other."""
         grouped: dict[tuple[str, str], list[Recovery]] = defaultdict(list)
         for recovery in self.all:
             grouped[recovery.fault.kind, recovery.fault.target.partition(" ")[0]].append(recovery)
         rows = []
         for (kind, target), recoveries in sorted(grouped.items()):
-            times = sorted(time for recovery in recoveries for time in recovery.clients)
+            alone = [recovery for recovery in recoveries if not recovery.met]
+            times = sorted(time for recovery in alone for time in recovery.clients)
             held = sorted(recovery.fault.healed - recovery.fault.at for recovery in recoveries)
             rows.append(
                 {
                     "kind": kind,
                     "target": target,
                     "faults": len(recoveries),
+                    "alone": len(alone),
                     "held_max": round(held[-1], 3),
                     "p50": round(percentile(times, 0.5), 3) if times else None,
                     "p99": round(percentile(times, 0.99), 3) if times else None,

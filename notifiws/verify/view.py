@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -42,13 +42,14 @@ async def live(progress: Progress, console: Console) -> AsyncIterator[None]:
                 await task
 
 
-def _shown(progress: Progress, rate: float) -> Group:
+def _shown(progress: Progress, rate: float) -> Table:
     options, spool, crowd, nemesis = progress.options, progress.spool, progress.crowd, progress.nemesis
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(style="bold")
     facts.add_column()
     now = spool.now if crowd else 0.0
     facts.add_row(progress.phase, f"{now:.0f} of {options.seconds:.0f} s, seed {options.seed}")
+    facts.add_row("", ProgressBar(total=options.seconds, completed=min(now, options.seconds), width=60))
     facts.add_row("committed", f"{spool.committed:,} transactions, {rate:,.0f} a second")
     facts.add_row("delivered", f"{spool.delivered:,} events")
     if crowd is not None:
@@ -59,7 +60,7 @@ def _shown(progress: Progress, rate: float) -> Group:
         facts.add_row("now", doing)
         for fault in spool.faults[:-6:-1]:
             facts.add_row("", Text(f"{fault.at:7.1f} s  {fault.kind} {fault.target}", style="dim"))
-    return Group(ProgressBar(total=options.seconds, completed=min(now, options.seconds), width=60), facts)
+    return facts
 
 
 def summary(result: Mapping[str, Any], console: Console) -> None:
@@ -95,9 +96,9 @@ def summary(result: Mapping[str, Any], console: Console) -> None:
 def _recoveries(rows: list[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("recovery, s")
-    for name in ("times", "held", "p50", "p99", "max"):
+    for name in ("times", "alone", "held", "p50", "p99", "max"):
         table.add_column(name, justify="right")
     for row in rows:
         figures = ("–" if row[name] is None else f"{row[name]:.2f}" for name in ("held_max", "p50", "p99", "max"))
-        table.add_row(f"{row['kind']} {row['target']}", str(row["faults"]), *figures)
+        table.add_row(f"{row['kind']} {row['target']}", str(row["faults"]), str(row["alone"]), *figures)
     return table

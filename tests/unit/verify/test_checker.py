@@ -365,6 +365,22 @@ def test_recovery_is_the_time_until_each_steady_client_hears_something_newer(wor
     assert recovery.document()["held"] == 0.3
 
 
+def test_a_fault_that_met_another_is_left_out_of_the_percentiles(world: World) -> None:
+    world.heard("one")
+    first, second, last = (world.history.commit[number].began - 0.1 for number in (1, 1, 4))
+    world.history.faults = [
+        Fault(first, first + 0.5, "slow", "node-redis of node 1"),
+        Fault(second + 0.01, second + 0.01, "kill", "node 1"),
+        Fault(last, last, "kill", "node 2"),
+    ]
+    recoveries = check(world.history).recoveries
+    assert [recovery.met for recovery in recoveries.all] == [True, True, False]
+    assert [(row["kind"], row["faults"], row["alone"]) for row in recoveries.kinds()] == [
+        ("kill", 2, 1),
+        ("slow", 1, 0),
+    ]
+
+
 def like(event: Event, **changed: object) -> Event:
     values = {name: getattr(event, name) for name in event.__struct_fields__} | changed
     return Event(**values)  # type: ignore[arg-type]
