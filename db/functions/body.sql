@@ -94,9 +94,22 @@ create or replace function notifiws.small_sql(transition text, target regclass, 
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('not exists (select from %s t where greatest(%s) > %s)', transition,
-                  coalesce(string_agg(format('pg_column_size(t.%I)', c), ', '), '0'), least(32768, 600000 / greatest(count(*), 1)))
-    from unnest(notifiws.captured_columns(target, chosen)) c
+    select format('not exists (select from %s t where %s)', transition, notifiws.large_sql('t', target, chosen))
+$$;
+
+-- The opposite, of one row. Columns of a fixed length are not asked.
+create or replace function notifiws.large_sql(alias text, target regclass, chosen text[]) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when bool_or(c.may)
+        then format('greatest(%s) > %s', string_agg(format('pg_column_size(%s.%I)', alias, c.name), ', ') filter (where c.may),
+                    least(32768, 600000 / count(*)))
+        else 'false' end
+    from (
+        select n as name, not exists (select from pg_attribute a where a.attrelid = target and a.attname = n and a.attlen > 0) as may
+        from unnest(notifiws.captured_columns(target, chosen)) n
+    ) c
 $$;
 
 -- The text of a watch's trigger function for one op. Every expression here is paid by every writer's statement, so there
@@ -115,6 +128,10 @@ declare
     static text;
     small text;
     sturdy text;   -- the statement that may fail, which its writer must not
+    idle text := format($idle$
+            if not exists (select from %s) then  -- a statement that changed no row
+                return null;
+            end if;$idle$, case when op = 'delete' then 'notifiws_old' else 'notifiws_new' end);
     capture text;
     using_rows text := case when in_row then ' using new, old' else '' end;
 begin
@@ -138,14 +155,20 @@ begin
     capture := case
         when op = 'truncate' then static || ';'
         when exists (select from notifiws.virtual_columns(target)) then sturdy  -- what they compute may fail
+        when in_row or gate is not null then format($fast$%s where %s;
+        if not found then%s  -- values so large that their texts may not fit
+        end if;$fast$, static, small, sturdy)
+        when op = 'update' and not notifiws.key_deferrable(target) then format($fast$%s;
+        if not found then%s
+            %s where %s;
+            if not found then%s  -- values so large that their texts may not fit
+            end if;
+        end if;$fast$, notifiws.one_update_sql(target, entry.channel, entry.columns,
+                format('not (%s or %s)', notifiws.large_sql('new', target, entry.columns),
+                       notifiws.large_sql('old', target, entry.columns))), idle, static, small, sturdy)
         else format($fast$%s where %s;
-        if not found then
-            %s  -- values so large that their texts may not fit
-            %s
-        end if;$fast$, static, small,
-            case when not in_row and gate is null then format('if not exists (select from %s) then  -- a statement that changed no row
-                return null;
-            end if;', case when op = 'delete' then 'notifiws_old' else 'notifiws_new' end) else '' end, sturdy) end;
+        if not found then%s%s  -- values so large that their texts may not fit
+        end if;$fast$, static, small, idle, sturdy) end;
     if gate is not null then
         capture := format(E'%s\n        if %s then%s\n        end if;', gate,
                           case when in_row then passed else format('true = any (%s)', passed) end, capture);

@@ -286,3 +286,20 @@ begin
     return notifiws.log_sql(target, channel, events);
 end
 $$;
+
+-- The INSERT that logs an UPDATE of one row that kept its key, and nothing where there are more, or the key changed. What
+-- most statements are: pairing, numbering and sorting are most of what the general statement costs for one row.
+create or replace function notifiws.one_update_sql(target regclass, channel text, chosen text[], small text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select notifiws.log_sql(target, channel, format($sql$
+            select 'update' as op, %s as key, %s as new, %s as old
+            from notifiws_new new cross join notifiws_old old
+            where not exists (select from notifiws_new offset 1) and not %s and %s$sql$,
+        case when keys is null then 'null::text' else notifiws.object_sql('new', keys) end,
+        notifiws.row_sql('new', target, chosen),
+        notifiws.changed_sql('old', 'new', notifiws.captured_columns(target, chosen), keys),
+        case when keys is null then 'false' else notifiws.differ_sql('new', 'old', keys) end, small))
+    from notifiws.key_columns(target) keys
+$$;
