@@ -163,11 +163,14 @@ class Run:
             self.troubles.append(f"not every client had caught up {patience:.0f} s after everything was healed")
 
     async def _settled(self, since: float) -> bool:
-        """Whether every steady client is live and has heard something after `since`, before patience ends."""
+        """Whether all is well again, before patience ends: every part ready, so that the next fault meets a standby,
+        and every steady client live, and hearing what is newer than `since`.
+        """
         crowd = self.progress.crowd
         assert crowd is not None
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, StackError):
             async with asyncio.timeout(_SETTLE_SECONDS):
+                await self.rig.ready(_SETTLE_SECONDS)
                 while not all(client.live.is_set() and client.heard_at > since for client in crowd.steady):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             return True
