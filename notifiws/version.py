@@ -4,5 +4,5 @@ from importlib import metadata
 
 
 def version() -> str:
-    """Such as `0.1.0`."""
+    """Such as `0.2.0`."""
     return metadata.version("notifiws")
