@@ -289,13 +289,17 @@ class Writers:
                 return
 
     async def finish(self) -> None:
-        """Commit what is open, one after the other, until nobody waits."""
-        for _ in range(len(self.sessions) + 1):
-            await self.settle()
-            for session in self.sessions:
-                if session.waiting is None and session.open:
-                    await self.end(session, "commit")
-        assert all(session.waiting is None and not session.open for session in self.sessions)
+        """Commit what is open, one after the other, until nobody waits. A deadlock is Postgres' to end."""
+        async with asyncio.timeout(20):
+            while True:
+                await self.settle()
+                for session in self.sessions:
+                    if session.waiting is None and session.open:
+                        await self.end(session, "commit")
+                waiting = [session.waiting for session in self.sessions if session.waiting is not None]
+                if not waiting:
+                    return
+                await asyncio.wait(waiting, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
 
     async def end(self, session: Session, how: str) -> None:
         """Commit or roll back."""
