@@ -140,8 +140,7 @@ class Crowd:
                             await client.live.wait()
                     if client.live.is_set():
                         stamps = [await speaker.say(channel) for _ in range(chance.randint(1, 4))]
-                        for stamp in stamps:
-                            await client.wait(channel, stamp, self._patience)
+                        await asyncio.gather(*(client.wait(channel, stamp, self._patience) for stamp in stamps))
                 if not await self._pause(chance.uniform(0.05, 0.3)):
                     return
         finally:

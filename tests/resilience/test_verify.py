@@ -57,7 +57,7 @@ def test_a_mutant_of_the_product_is_caught(which: int, capsys: pytest.CaptureFix
     mutant = random.Random(FRESH).sample(MUTANTS, 2)[which]
     with capsys.disabled():
         print(f"\npython -m tests.mutants {mutant.name}")
-    caught = catch(mutant, 15, FRESH) or catch(mutant, 60, FRESH)
+    caught = catch(mutant, 12, FRESH) or catch(mutant, 60, FRESH)
     assert caught, f"{mutant.name} got away: {mutant.breaks}"
     assert caught.evidence[0]["evidence"]
 
