@@ -7,7 +7,7 @@ out comes a break of the chain, which tells nodes and clients. Touches are taken
 were written to, for the live queries.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -31,8 +31,11 @@ class LeftOut(NamedTuple):
 class Batch:
     """Rows of one tick on their way to Redis: ask for `appends`, do them, `settle`, until there are none."""
 
-    def __init__(self, tick: Tick, rows: Iterable[LogRow], heads: Heads) -> None:
-        """Rows are in id order. Raises KeyError for an op that this release does not know."""
+    def __init__(self, tick: Tick, rows: Iterable[LogRow], heads: Heads, given_up: Container[int] = ()) -> None:
+        """Rows are in id order. `given_up`: ids of events that were left out already, when the tick was read before.
+
+        Raises KeyError for an op that this release does not know.
+        """
         self.tick = tick
         self.events = 0
         self.first_at = tick.at
@@ -53,6 +56,8 @@ class Batch:
             if row.op != "result":
                 self.written.add(row.channel)
             event = encode_event(row)
+            if row.id in given_up:
+                event = replace(event, data=b"")
             self._pending.setdefault(row.channel, []).append(event)
             self.events += 1
             if row.left_out or len(event.data) > MAX_FRAME_BYTES:  # goes alone, and perhaps not at all

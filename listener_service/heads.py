@@ -30,6 +30,8 @@ class Head:
 
     former: Position | None
     redis: Position
+    # What `former` was before the tick that it is in.
+    settled: Position | None = None
 
 
 class Heads:
@@ -63,8 +65,11 @@ class Heads:
 
     def written(self, channel: str, position: Position) -> None:
         """An append was written."""
-        self._heads.pop(channel, None)  # the youngest go to the end
-        self._heads[channel] = Head(position, position)
+        old = self._heads.pop(channel, None)  # the youngest go to the end
+        settled = None
+        if old is not None and old.former is not None:
+            settled = old.settled if old.former.tick == position.tick else old.former
+        self._heads[channel] = Head(position, position, settled)
         if len(self._heads) > self._capacity:
             del self._heads[next(iter(self._heads))]
 
@@ -100,9 +105,18 @@ class Heads:
         """
         self._floor = Position(self.epoch, completed, MAX_INT)
 
-    def forget(self) -> None:
-        """Learn every head anew: Redis is not the one that told us, and may not hold what that one acknowledged."""
-        self._heads.clear()
+    def withdraw(self, tick: int) -> None:
+        """Redis may be another one than that which acknowledged what it has of `tick`: nothing of it is published.
+
+        What was published before stays the truth, and where Redis has lost it, it is found BEHIND.
+        """
+        for channel, head in list(self._heads.items()):
+            if head.former is None or head.former.tick < tick:
+                continue
+            if head.settled is None:
+                del self._heads[channel]
+            else:
+                self._heads[channel] = Head(head.settled, head.settled)
 
     def _unknown(self, actual: Position) -> Position:
         return actual if self._floor is None or actual > self._floor else self._floor

@@ -47,6 +47,9 @@ class Metrics:
         self.left_out = counter(
             "left_out_total", "Events left out because they are too large, by whom for", ("too_large_for",)
         )
+        self.redis_changed = counter(
+            "redis_changed_total", "Times that Redis was found restarted, or another one in its place, while publishing"
+        )
         self.redis_lost = counter("redis_lost_total", "Times that Redis was found to have lost its newest writes")
         self.reconnects = counter("reconnects_total", "Connections made again, by what they are for", ("connection",))
         self.leaderships = counter("leaderships_total", "Times that this listener became the leader")

@@ -28,6 +28,10 @@ class RedisAway(Exception):
     """
 
 
+class RedisChanged(RedisAway):
+    """This Redis is not the one that answered `begin`, or has been restarted: it may not hold what that one took."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
     """A durable cut of the log."""
@@ -103,15 +107,24 @@ class Publisher(Protocol):
     """Redis. Every method may raise RedisAway."""
 
     async def begin(self) -> Mark | None:
-        """Tell the nodes the epoch, before anything of it is published; returns what was last marked in it."""
+        """Tell the nodes the epoch, before anything of it is published; returns what was last marked in it.
+
+        From then on appends and marks are for the Redis that answered this, and for no later incarnation of it.
+        """
+
+    async def renew(self) -> Mark | None:
+        """The same after RedisChanged or RedisAway, but for the epoch."""
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
-        """Append to the streams and publish to subscribers, each append atomically, in this order."""
+        """Append to the streams and publish to subscribers, each append atomically, in this order.
+
+        Raises RedisChanged where Redis is another incarnation; some of them may be written even so.
+        """
 
     async def mark(self, mark: Mark) -> None:
         """Note that a tick is wholly published. Comes after all its appends and before the next cut.
 
-        A mark behind the present one changes nothing.
+        A mark behind the present one changes nothing. Raises RedisChanged, and then nothing is marked.
         """
 
     async def marked(self) -> Mark | None:

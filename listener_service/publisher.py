@@ -1,11 +1,13 @@
 """The Redis adapter: appends by one script call each, the mark of the last whole tick, and the leader's keys.
 
 Every failure is RedisAway with its mend: the caller keeps its place and tries again, which the expected head makes
-safe. The client library must not retry by itself, so that nothing happens behind the relay's back.
+safe. The client library must not retry by itself, so that nothing happens behind the relay's back. It does connect anew
+by itself, perhaps to another Redis or a restarted one: the scripts of `renew` are unknown to that, and it says so.
 """
 
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import time
@@ -25,7 +27,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from listener_service.ports import Append, Mark, Outcome, RedisAway
+from listener_service.ports import Append, Mark, Outcome, RedisAway, RedisChanged
 from shared.keys import Keys
 from shared.position import Position
 from shared.redis_url import timeouts
@@ -33,7 +35,19 @@ from shared.redis_url import timeouts
 SCRIPT: Final = Path(__file__).with_name("publish.lua").read_text(encoding="utf-8")
 DECLARE: Final = Path(__file__).with_name("declare.lua").read_text(encoding="utf-8")
 MARK: Final = Path(__file__).with_name("mark.lua").read_text(encoding="utf-8")
-SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+class _Scripts:
+    """The scripts that write, under names which only the Redis that they were loaded into knows.
+
+    Scripts are neither saved nor (since Redis 7) replicated. So whoever knows them has not been restarted since, and
+    is no replica that was promoted. Loaded once: a second load might reach another Redis.
+    """
+
+    def __init__(self) -> None:
+        name = secrets.token_hex(8)
+        self.texts = tuple(f"-- {name}\n{text}" for text in (SCRIPT, MARK))
+        self.append, self.mark = (hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for text in self.texts)
 
 
 class RedisPublisher:
@@ -53,22 +67,32 @@ class RedisPublisher:
         self._keys = keys
         self._limits = (str(round(max_age * 1000)), str(max_bytes))
         self._now = now
+        self._scripts = _Scripts()
+        self._loaded = False
         self.epoch = ""
 
     async def begin(self) -> Mark | None:
         """See Publisher."""
+        marked = await self.renew()
         await self.announce_epoch()
+        return marked
+
+    async def renew(self) -> Mark | None:
+        """See Publisher."""
+        if not self._loaded:
+            scripts = _Scripts()
+            for text in scripts.texts:
+                await self._do("SCRIPT LOAD", text)
+            self._scripts, self._loaded = scripts, True
+        # Not before: what is lost between the two would show in neither.
         return await self.marked()
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """See Publisher."""
         answers = await self._append(appends)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
-            await self._do("SCRIPT LOAD", SCRIPT)
-            answers = await self._append(appends)
         for answer in answers:
             if isinstance(answer, Exception):
-                raise _away(answer) from answer
+                raise self._failed(answer) from answer
         return [Outcome(bool(written), Position.of_entry(self.epoch, head.decode())) for written, head in answers]
 
     async def _append(self, appends: Sequence[Append]) -> list[Any]:
@@ -86,7 +110,7 @@ class RedisPublisher:
                 pipeline.execute_command(*call)
             answers: list[Any] = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
-            raise _away(error) from error
+            raise self._failed(error) from error
         return answers
 
     def _call(self, append: Append, now: str) -> tuple[Any, ...]:
@@ -95,7 +119,7 @@ class RedisPublisher:
         head = (append.expected.entry_id, append.position.entry_id)
         return (
             "EVALSHA",
-            SHA,
+            self._scripts.append,
             2,
             stream,
             sizes,
@@ -108,7 +132,8 @@ class RedisPublisher:
 
     async def mark(self, mark: Mark) -> None:
         """See Publisher."""
-        await self._do("EVAL", MARK, "1", self._keys.published, self.epoch, str(mark.tick), str(mark.floor))
+        told = (self.epoch, str(mark.tick), str(mark.floor))
+        await self._do("EVALSHA", self._scripts.mark, "1", self._keys.published, *told)
 
     async def marked(self) -> Mark | None:
         """See Publisher."""
@@ -168,7 +193,12 @@ class RedisPublisher:
             redis: Any = self._redis
             return await redis.execute_command(*command)
         except (RedisError, OSError) as error:
-            raise _away(error) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> RedisAway:
+        if isinstance(error, NoScriptError):
+            self._loaded = False
+        return _away(error)
 
 
 _MENDS: Final = (
@@ -191,6 +221,8 @@ _MENDS_BY_WORD: Final = (
 
 
 def _away(error: BaseException) -> RedisAway:
+    if isinstance(error, NoScriptError):
+        return RedisChanged("Redis was restarted, or another one has taken its place, or somebody flushed its scripts")
     for kind, mend in _MENDS:
         if isinstance(error, kind):
             return RedisAway(f"{mend} ({error})")

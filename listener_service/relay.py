@@ -6,7 +6,6 @@ are the adapters' (`ports.py` says what is asked of them); which events belong t
 """
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -16,7 +15,17 @@ from listener_service.cut import Batch, LeftOut
 from listener_service.heads import Found, Heads
 from listener_service.metrics import Metrics
 from listener_service.pace import PACE, Budget, Pace
-from listener_service.ports import Append, Cut, Doorbell, Log, Mark, Overtaken, Publisher, RedisAway, Tick
+from listener_service.ports import (
+    Append,
+    Doorbell,
+    Log,
+    Mark,
+    Overtaken,
+    Publisher,
+    RedisAway,
+    RedisChanged,
+    Tick,
+)
 from listener_service.trial import Trial, in_turn, large
 from shared.backoff import backoff
 from shared.codes import Unready
@@ -74,9 +83,10 @@ class Relay:
         self._budget = Budget(pace, monotonic())
         self._failures = 0
         self._trial: Trial | None = None
-        # The last event whose being left out was said: tick and id.
-        self._named = (0, 0)
         self._unpublished: tuple[Tick, float] | None = None
+        # The furthest event, as (tick, id), that was on its way once, and those of its tick that Redis does not take.
+        self._reached = (0, 0)
+        self._given_up: set[int] = set()
         self.completed = 0
         self.losses = 0
 
@@ -131,9 +141,7 @@ class Relay:
         self.completed = last.number - 1
         self.check(marked, self.completed)
         self._unpublished = (last, monotonic())
-        if (marked is None or marked.tick < last.number) and not await self._publish_pages(last):
-            return
-        await self._complete(last)
+        await self._see_through(last, whole=marked is not None and marked.tick == last.number)
 
     async def _work(self) -> bool:
         """Adopted payloads into the log, then one cut, published. Returns whether there was a tick."""
@@ -145,7 +153,8 @@ class Relay:
         if cut is None:
             return False
         self._budget.spend()
-        await self._publish(cut)
+        self._unpublished = (cut.tick, monotonic())
+        await self._see_through(cut.tick, cut.rows)
         return True
 
     async def _write_adopted(self, takes: int = sys.maxsize) -> None:
@@ -155,62 +164,67 @@ class Relay:
             self._metrics.adopted.inc(len(payloads))
             takes -= 1
 
-    async def _publish(self, cut: Cut) -> None:
-        started = monotonic()
-        self._unpublished = (cut.tick, started)
-        if cut.rows is None:
-            if not await self._publish_pages(cut.tick):
-                return
-        else:
-            batch = self._batch(cut.tick, cut.rows)
-            self._metrics.statement_to_tick.observe(max(0.0, (cut.tick.at - batch.first_at).total_seconds()))
-            while True:
-                try:
-                    await self._push(batch)
-                    break
-                except RedisAway as away:
-                    if not await self._wait_for_redis(away):
-                        return
-        self._metrics.tick_to_publish.observe(monotonic() - started)
-        await self._complete(cut.tick)
+    async def _see_through(self, tick: Tick, rows: Sequence[LogRow] | None = None, *, whole: bool = False) -> None:
+        """Publish a tick and mark it, from its beginning each time that Redis may have forgotten some of it.
 
-    async def _publish_pages(self, tick: Tick) -> bool:
-        """Publish a tick page by page. False: stopped before its end; the next leader replays it."""
-        after, pages, started = 0, 0, monotonic()
+        `whole`: only the mark is wanting. Returns before that only when stopping: the next leader replays it.
+        """
         while True:
             try:
-                async with self._log.pages(tick, after) as rows_of_page:
-                    async for rows in rows_of_page:
-                        last = rows[-1].id
-                        batch = self._batch(tick, rows)
-                        del rows  # one of them may be very large
-                        await self._push(batch)
-                        after = last
-                        pages += 1
-                        if pages % 200 == 0:
-                            log.info("publishing a big tick", tick=tick.number, pages=pages, last_event=after)
-                        if self._stopping.is_set():
-                            return False
-                break
+                if not whole and not await self._publish(tick, rows):
+                    return
+                await self._complete(tick)
+                return
             except RedisAway as away:
-                # Outside the block, so that no snapshot is held while Redis is away.
+                # Outside of the reading of pages, so that no snapshot is held while Redis is away.
                 failure = away
-            if not await self._wait_for_redis(failure):
+            whole = False
+            if not await self._again(failure, tick):
+                return
+
+    async def _publish(self, tick: Tick, rows: Sequence[LogRow] | None) -> bool:
+        """Publish all of a tick. False: stopped before its end. Raises RedisAway."""
+        started, anew = monotonic(), self._reached < (tick.number, 0)
+        if rows is None:
+            if not await self._publish_pages(tick):
                 return False
+        else:
+            batch = self._batch(tick, rows)
+            if anew:
+                self._metrics.statement_to_tick.observe(max(0.0, (tick.at - batch.first_at).total_seconds()))
+            await self._push(batch)
+        self._metrics.tick_to_publish.observe(monotonic() - started)
+        return True
+
+    async def _publish_pages(self, tick: Tick) -> bool:
+        """The same, page by page."""
+        pages, started = 0, monotonic()
+        async with self._log.pages(tick, 0) as rows_of_page:
+            async for rows in rows_of_page:
+                last = rows[-1].id
+                batch = self._batch(tick, rows)
+                del rows  # one of them may be very large
+                await self._push(batch)
+                pages += 1
+                if pages % 200 == 0:
+                    log.info("publishing a big tick", tick=tick.number, pages=pages, last_event=last)
+                if self._stopping.is_set():
+                    return False
         if pages >= 200:
             log.info("big tick published", tick=tick.number, pages=pages, seconds=round(monotonic() - started, 2))
         return True
 
     def _batch(self, tick: Tick, rows: Sequence[LogRow]) -> Batch:
-        batch = Batch(tick, rows, self._heads)
+        batch = Batch(tick, rows, self._heads, self._given_up)
+        furthest = (tick.number, rows[-1].id)
+        if furthest <= self._reached:
+            return batch  # once more, for Redis' sake
+        self._reached = furthest
         self._on_channels(batch.written)
         # The tick is durable, so all that touched has committed: a query that is run from now on sees it.
         self._on_touched(batch.touched)
         self._metrics.events.inc(batch.events)
         for event in batch.left_out:
-            if (tick.number, event.id) <= self._named:
-                continue  # a page that is read once more
-            self._named = tick.number, event.id
             self._left_out(
                 event,
                 "bound",
@@ -226,7 +240,7 @@ class Relay:
                     break
 
     async def _append(self, batch: Batch, appends: Sequence[Append]) -> bool:
-        """One call of Redis. False: its one event is left out instead. Raises RedisAway."""
+        """One call of Redis. False: what is still to be written is no longer what it was. Raises RedisAway."""
         first, trial = appends[0], self._trial
         tried = trial is not None and trial.is_about(first)
         if tried:
@@ -234,7 +248,7 @@ class Relay:
         try:
             outcomes = await self._publisher.append(appends)
         except RedisAway as away:
-            if not large(first):
+            if isinstance(away, RedisChanged) or not large(first):
                 raise
             if trial is None or not tried:
                 self._trial = Trial(first, monotonic(), self._pace.patience)
@@ -243,6 +257,7 @@ class Relay:
             if not trial.failed(monotonic()):
                 raise
             self._left_out(batch.leave_out(first), "redis", f"{away}; or lower NOTIFIWS_MAX_EVENT_BYTES below it")
+            self._given_up.add(first.position.event)
             return False
         self._redis_is_back()
         self._metrics.publications.inc(sum(outcome.written for outcome in outcomes))
@@ -255,7 +270,7 @@ class Relay:
                 self._lost(channel=channel, tick=batch.tick.number)
                 # Only a leader may write over a hole: a deposed one could not tell it from its own lateness.
                 await self._log.confirm()
-        return True
+        return all(outcome.written for outcome in outcomes)
 
     def _left_out(self, event: LeftOut, by: str, fix: str) -> None:
         self._metrics.left_out.labels(by).inc()
@@ -266,15 +281,11 @@ class Relay:
         )
 
     async def _complete(self, tick: Tick) -> None:
-        while True:
-            try:
-                await self._publisher.mark(Mark(tick.number, self._heads.floor))
-                break
-            except RedisAway as away:
-                if not await self._wait_for_redis(away):
-                    return
+        """Mark a tick. Raises RedisAway, RedisChanged: then it is not marked, and Redis may lack some of it."""
+        await self._publisher.mark(Mark(tick.number, self._heads.floor))
         self._redis_is_back()
         self._unpublished = None
+        self._given_up.clear()
         self.completed = tick.number
         self._metrics.ticks.inc()
         self._metrics.tick.set(tick.number)
@@ -289,6 +300,30 @@ class Relay:
                 if not await self._wait_for_redis(away):
                     return None
 
+    async def _again(self, away: RedisAway, tick: Tick) -> bool:
+        """Wait for Redis and see what it has lost: of `tick` it may have nothing. False: stopping."""
+        changed = isinstance(away, RedisChanged)
+        if changed:
+            self._metrics.redis_changed.inc()
+            log.warning(
+                "Redis is not the one that it was: this tick is published again", reason=str(away), tick=tick.number
+            )
+        # At once the first time; a Redis that changes again and again is not asked all the time.
+        wait = not changed or self._failures > 0
+        self._failures += changed
+        while True:
+            if wait and not await self._wait_for_redis(away):
+                return False
+            wait = True
+            try:
+                marked = await self._publisher.renew()
+            except RedisAway as error:
+                away = error
+                continue
+            self.check(marked, self.completed)
+            self._heads.withdraw(tick.number)
+            return True
+
     async def _wait_for_redis(self, away: RedisAway) -> bool:
         """Keep the place, say why, wait. False: stopping, there is no point in trying again."""
         if self._failures == 0:
@@ -302,8 +337,6 @@ class Relay:
         except TimeoutError:
             pass
         await self._write_adopted()  # their queue is short, and the log is long
-        with contextlib.suppress(RedisAway):  # the next attempt says so itself
-            self.check(await self._publisher.marked(), self.completed)
         return True
 
     def _redis_is_back(self) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from listener_service.ports import Append, Cut, LeadershipLost, Mark, Outcome, RedisAway, Tick
+from listener_service.ports import Append, Cut, LeadershipLost, Mark, Outcome, RedisAway, RedisChanged, Tick
 from shared.event import LogRow
 from shared.position import Position
 
@@ -37,11 +37,24 @@ class RedisModel:
     mark: Mark | None = None
     away: RedisAway | None = None
     most: int = 10**12  # bytes of a publication, as proto-max-bulk-len and maxmemory allow them
+    incarnation: int = 0
+    past: list[tuple[dict[str, list[tuple[Position, bytes]]], Mark | None]] = field(default_factory=list)
 
     def wipe(self) -> None:
         """Lose everything."""
         self.streams.clear()
         self.mark = None
+
+    def remember(self) -> None:
+        """Before each write: what it would be after a restart that loses this one."""
+        self.past.append(({channel: list(stream) for channel, stream in self.streams.items()}, self.mark))
+
+    def lose(self, writes: int) -> None:
+        """Restart, or let a replica take over, without the latest few writes."""
+        self.incarnation += 1
+        if writes:
+            self.streams, self.mark = self.past[-writes]
+            del self.past[-writes:]
 
 
 class FakePublisher:
@@ -49,10 +62,18 @@ class FakePublisher:
 
     def __init__(self, redis: RedisModel, epoch: str = "e1", step: Step = no_step) -> None:
         self.redis, self.epoch, self.step = redis, epoch, step
+        self.incarnation: int | None = None
 
     async def begin(self) -> Mark | None:
         """See Publisher."""
         await self._reach("begin")
+        self.incarnation = self.redis.incarnation
+        return self.redis.mark
+
+    async def renew(self) -> Mark | None:
+        """See Publisher."""
+        await self._reach("renew")
+        self.incarnation = self.redis.incarnation
         return self.redis.mark
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
@@ -60,12 +81,14 @@ class FakePublisher:
         outcomes = []
         for append in appends:
             await self._reach("append")
+            self._same()
             if len(append.data) > self.redis.most:
                 raise RedisAway("invalid bulk length")
             stream = self.redis.streams.setdefault(append.channel, [])
             head = stream[-1][0] if stream else Position.origin(self.epoch)
             if head == append.expected:
                 assert append.position > head, "Redis refuses an id that is not above the head"
+                self.redis.remember()
                 stream.append((append.position, append.data))
                 self.redis.heard.append((append.channel, append.data))
                 outcomes.append(Outcome(True, append.position))
@@ -77,7 +100,9 @@ class FakePublisher:
     async def mark(self, mark: Mark) -> None:
         """See Publisher."""
         await self._reach("mark")
+        self._same()
         if self.redis.mark is None or (self.redis.mark.tick, self.redis.mark.floor) < (mark.tick, mark.floor):
+            self.redis.remember()
             self.redis.mark = mark
         await self._reach("marked")
 
@@ -89,6 +114,10 @@ class FakePublisher:
     async def probe(self) -> None:
         """See Publisher."""
         await self._reach("probe")
+
+    def _same(self) -> None:
+        if self.incarnation != self.redis.incarnation:
+            raise RedisChanged("another one")
 
     async def _reach(self, name: str) -> None:
         await self.step(name)

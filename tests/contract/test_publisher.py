@@ -26,11 +26,14 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Publish
         async def held(channel: str) -> list[tuple[str, bytes]]:
             return [(position.entry_id, data) for position, data in redis.streams.get(channel, [])]
 
-        yield FakePublisher(redis), held
+        fake = FakePublisher(redis)
+        await fake.begin()
+        yield fake, held
         return
     valkey = request.getfixturevalue("valkey")
     publisher = RedisPublisher(valkey.url, Keys("t"), max_age=3600, max_bytes=64_000_000)
     publisher.epoch = "e1"
+    await publisher.begin()
 
     async def stored(channel: str) -> list[tuple[str, bytes]]:
         found = await publisher._redis.xrange(Keys("t").stream(channel, "e1"))

@@ -223,7 +223,7 @@ class Relay:
     def renew(self, database: Database, redis: Redis) -> None:
         """Redis is another process than before: what it acknowledged of this tick may be gone."""
         self.check(redis)
-        self.heads.forget()
+        self.heads.withdraw(self.tick)
         if self.role in ("publish", "mark"):
             self._take(database)
 

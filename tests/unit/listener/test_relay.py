@@ -1,6 +1,7 @@
 """The leader's loop over a model world: crashed, frozen and cut off at every step, it publishes each event once."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -84,6 +85,29 @@ class World:
                 expected.setdefault(each.channel, []).append(each.id)
         assert heard == expected
         assert sum(map(len, heard.values())) == len(self.log.committed)
+
+    def check_streams(self, *, whole: bool = False) -> None:
+        """Every event is in its stream, in its place, or (unless `whole`) a `prev` shows that it is not."""
+        for channel in {each.channel for each in self.log.committed}:
+            wanted = [
+                Position("e1", number, each.id)
+                for number in range(1, len(self.log.ticks) + 1)
+                for each in self.log.rows_of(number)
+                if each.channel == channel
+            ]
+            at, found = Position.origin("e1"), []
+            for position, data in self.redis.streams.get(channel, []):
+                publication = Publication(data)
+                assert publication.prev >= at, channel
+                if publication.prev > at:
+                    found += [each for each in wanted if at < each <= publication.prev]
+                    assert not whole
+                found += [Position("e1", position.tick, event.id) for event in publication.events()]
+                at = position
+            # What lies beyond a stream's end is shown by nothing but the mark's floor.
+            floor = self.redis.mark.floor if self.redis.mark and not whole else 0
+            found += [each for each in wanted if at < each and each.tick <= floor]
+            assert found == wanted, channel
 
 
 def counting(count: list[int], at: int, then: Callable[[], Awaitable[None]]) -> Step:
@@ -203,7 +227,7 @@ async def test_redis_away_anywhere_keeps_the_place(monkeypatch: pytest.MonkeyPat
             inner = counting([0], at, away)
 
             async def step(name: str, left: list[int] = left, world: World = world, inner: Step = inner) -> None:
-                if world.redis.away and name in ("begin", "append", "mark", "ask mark"):
+                if world.redis.away and name in ("begin", "renew", "append", "mark", "ask mark"):
                     left[0] -= 1
                     if left[0] <= 0:
                         world.redis.away = None
@@ -228,6 +252,78 @@ async def test_an_answer_that_is_lost_is_no_second_publication(monkeypatch: pyte
     relay, _ = world.relay(step)
     await relay.lead()
     world.check()
+
+
+async def test_redis_restarted_anywhere_without_its_latest_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next answer comes of another incarnation, in which some of what was acknowledged never was."""
+    monkeypatch.setattr("listener_service.relay.backoff", lambda *_, **__: 0.0)
+    steps = await steps_of_a_run()
+    for writes in (0, 1, 2, 4):
+        for at in range(1, steps + 1):
+            world = World()
+
+            async def lose(world: World = world, writes: int = writes) -> None:
+                world.redis.lose(min(writes, len(world.redis.past)))
+
+            relay, _ = world.relay(counting([0], at, lose))
+            await relay.lead()
+            heir, _ = world.relay()  # what is lost after the last tick is seen by the heartbeat, or by this one
+            await heir.lead()
+            world.check_streams(whole=writes == 0)
+            assert world.redis.mark is not None
+            assert world.redis.mark.tick == len(world.log.ticks)
+
+
+async def test_redis_restarted_and_the_leader_crashed_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("listener_service.relay.backoff", lambda *_, **__: 0.0)
+    steps = await steps_of_a_run()
+    for writes in (1, 3):
+        for at in range(1, steps + 1):
+            for later in range(1, 5):
+                world = World()
+
+                async def lose(world: World = world, writes: int = writes) -> None:
+                    world.redis.lose(min(writes, len(world.redis.past)))
+
+                count = [0]
+                inner, outer = counting(count, at, lose), counting([0], at + later, crash)
+
+                async def step(name: str, inner: Step = inner, outer: Step = outer) -> None:
+                    await inner(name)
+                    await outer(name)
+
+                relay, _ = world.relay(step)
+                with contextlib.suppress(Crash):
+                    await relay.lead()
+                heir, _ = world.relay()
+                await heir.lead()
+                world.check_streams()
+
+
+async def test_a_redis_that_changes_under_every_call_is_not_asked_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("listener_service.relay.backoff", lambda *_, **__: 0.0)
+    world = World()
+    world.commit()
+    waited: list[float] = []
+
+    async def step(name: str) -> None:
+        if name == "append" and len(waited) < 5:
+            world.redis.incarnation += 1
+
+    relay, _ = world.relay(step)
+    wait = relay._wait_for_redis
+
+    async def wait_for_redis(away: RedisAway) -> bool:
+        waited.append(relay._failures)
+        return await wait(away)
+
+    relay._wait_for_redis = wait_for_redis  # type: ignore[method-assign]
+    await relay.lead()
+    world.check()
+    assert len(waited) == 5
+    assert relay._metrics.registry.get_sample_value("notifiws_listener_redis_changed_total") == 6
 
 
 async def test_readiness_says_why_redis_does_not_take_it() -> None:

@@ -121,7 +121,7 @@ async def test_trouble_between_two_small_writes_is_not_counted() -> None:
         if name == "append":
             attempts += 1
             redis.away = RedisAway("LOADING") if 3 <= attempts < 20 else None
-        elif name == "ask mark":
+        elif name == "renew":
             redis.away = None
         redis.most = LARGE if attempts < 20 else 10**12
 
