@@ -61,6 +61,17 @@ begin
 end
 $$;
 
+-- What went wrong, without the values it went wrong with: it is said in the listener's log and /readyz, which others read
+-- than the table. Errors about data (classes 22 and 23) quote it; a text that a function of the customer's raises is its own.
+create or replace function notifiws.failure(code text, message text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when left(code, 2) in ('22', '23') then regexp_replace(message, '".*"', '"…"')
+                when code = 'P0001' then 'a function raised an exception (P0001)'
+                else message end
+$$;
+
 -- Say that something was lost: in the server's log, ten times a statement at most, and by notifiws.watches, once a minute.
 create or replace function notifiws.capture_failed(watch_id integer, target regclass, message text) returns void
 language plpgsql
@@ -150,7 +161,7 @@ begin
         begin
             %s;
         exception when others then
-            perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
+            perform notifiws.capture_failed(%s, tg_relid, notifiws.failure(sqlstate, sqlerrm));
         end;$sturdy$, static, entry.id);
     capture := case
         when op = 'truncate' then static || ';'
@@ -182,7 +193,7 @@ begin
         begin
             execute notifiws.capture_fallback_sql(%s, tg_relid, tg_op)%s;
         exception when others then
-            perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
+            perform notifiws.capture_failed(%s, tg_relid, notifiws.failure(sqlstate, sqlerrm));
         end;
         -- what the table needs now may be a second look, too
         perform set_config('notifiws.nested', coalesce(nullif(current_setting('notifiws.nested', true), ''), '-'), true);
@@ -199,7 +210,7 @@ begin
                 perform set_config('row_security', rows_seen, true);
             end if;
         exception when others then
-            perform notifiws.capture_failed(%s, tg_relid, sqlerrm);
+            perform notifiws.capture_failed(%s, tg_relid, notifiws.failure(sqlstate, sqlerrm));
         end;
     end if;
     if coalesce(current_setting('notifiws.doorbell', true), '') <> ''

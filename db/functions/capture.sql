@@ -14,6 +14,7 @@ create or replace function notifiws.shape(target regclass) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     return concat_ws(' ', target::text, notifiws.column_names(target)::text, notifiws.key_columns(target)::text,
@@ -31,6 +32,7 @@ create or replace function notifiws.row_shape(target regclass) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     types text;

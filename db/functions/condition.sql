@@ -10,6 +10,7 @@ create or replace function notifiws.check_condition(target regclass, channel tex
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set client_min_messages = warning
+set standard_conforming_strings = on
 as $$
 declare
     rows text := format('%1$s as new, %1$s as old', notifiws.no_row_sql(target));
@@ -163,7 +164,7 @@ declare
     old_rows text := notifiws.source_sql(target, entry.mode, 'old', false);
     pairs text := notifiws.pairs_sql(target, op, new_rows, old_rows);
     place text := format('%s.%I', case when op = 'delete' then 'old' else 'new' end, notifiws.free_prefix(target) || 'place');
-    failed text := format('perform notifiws.capture_failed(%s, tg_relid, ''its condition failed: '' || sqlerrm);', entry.id);
+    failed text := format('perform notifiws.capture_failed(%s, tg_relid, ''its condition failed: '' || notifiws.failure(sqlstate, sqlerrm));', entry.id);
 begin
     if entry.condition is null then
         return null;

@@ -62,7 +62,7 @@ begin
     end if;
     return null;
 exception when others then
-    perform notifiws.capture_failed(%1$s, tg_relid, sqlerrm);
+    perform notifiws.capture_failed(%1$s, tg_relid, notifiws.failure(sqlstate, sqlerrm));
     return null;
 end
 $body$, entry.id, entry.target::oid::text)
@@ -74,6 +74,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set row_security = off
+set standard_conforming_strings = on
 set timezone = 'UTC' set intervalstyle = postgres set bytea_output = hex set extra_float_digits = 1 set datestyle = 'ISO, MDY'
 as $$
 declare

@@ -86,6 +86,7 @@ create or replace function notifiws.generate(watch_id integer, target regclass) 
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 #variable_conflict use_variable
 declare
@@ -93,6 +94,7 @@ declare
     shape text;
     stopped text;
     event text;
+    body text;
 begin
     select * into strict entry from notifiws.watch_entry w where w.id = watch_id;
     shape := case entry.mode when 'row' then notifiws.row_shape(target) else notifiws.shape(target) end;
@@ -108,7 +110,7 @@ begin
         when lock_not_available or deadlock_detected then
             raise;
         when others then
-            stopped := sqlerrm;
+            stopped := notifiws.failure(sqlstate, sqlerrm);
     end;
     if stopped is not null and entry.stopped is distinct from stopped then
         perform notifiws.capture_failed(watch_id, target, 'stopped: ' || stopped);
@@ -128,13 +130,14 @@ begin
     entry.target := target;
     foreach event in array entry.events || case when 'delete' = any (entry.events) and notifiws.is_partitioned(target) then '{part}'::text[]
                                                 else '{}' end loop
-        -- Whatever the writer's session has set, values read the same.
+        body := case when event = 'part' then notifiws.part_body(entry) else notifiws.capture_body(entry, event, shape) end;
+        -- Whatever the writer's session has set, values read the same, and so does a backslash in a condition.
         execute format(
             'create or replace function notifiws.%I() returns trigger language plpgsql security definer '
             'set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set intervalstyle = postgres '
-            'set bytea_output = hex set extra_float_digits = 1 set datestyle = ''ISO, MDY''%s as %L',
+            'set bytea_output = hex set extra_float_digits = 1 set datestyle = ''ISO, MDY''%s%s as %L',
             'capture_' || watch_id || '_' || event, case when event = 'part' then ' set row_security = off' else '' end,
-            case when event = 'part' then notifiws.part_body(entry) else notifiws.capture_body(entry, event, shape) end);
+            case when strpos(body, E'\\') > 0 then ' set standard_conforming_strings = on' else '' end, body);
         execute format('revoke all on function notifiws.%I() from public', 'capture_' || watch_id || '_' || event);
     end loop;
 end
