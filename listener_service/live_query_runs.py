@@ -4,6 +4,7 @@ A query runs in a read-only transaction, as its own role, and its result is logg
 result.sql). Never on the relay's connection: no query may delay a tick.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,10 @@ from listener_service.session import FAILURES, QUERY_SECONDS, Session, connect, 
 
 # The server ends a statement first; this is for a server that does not answer.
 _ANSWER_SECONDS: Final = 5.0
+# SQLSTATE's classes whose messages quote values, in any language's quotes; and a RAISE of the customer's own.
+_ABOUT_DATA: Final = ("22", "23")
+_QUOTED: Final = re.compile(r'["«»„“”].*["«»„“”]', re.DOTALL)
+_RAISED: Final = "P0001"
 # The server ended the session, not the query.
 _NOT_ITS_FAULT: Final = (
     asyncpg.AdminShutdownError,
@@ -139,6 +144,12 @@ class PostgresRuns:
                 f"it took longer than {self._seconds:g} s; make it quicker (an index, fewer rows), "
                 "or raise NOTIFIWS_LIVE_QUERY_SECONDS"
             )
+        code = getattr(error, "sqlstate", None) or ""
         hint = getattr(error, "hint", None)
         message = getattr(error, "message", None) or str(error)
+        # Others read the log and /readyz than the table: an error about data quotes it, as notifiws.failure knows too.
+        if code[:2] in _ABOUT_DATA:
+            message = _QUOTED.sub('"…"', message)
+        elif code == _RAISED:
+            message, hint = "a function raised an exception (P0001)", None
         return f"{message}; {hint}" if hint else message

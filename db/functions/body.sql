@@ -62,12 +62,12 @@ end
 $$;
 
 -- What went wrong, without the values it went wrong with: it is said in the listener's log and /readyz, which others read
--- than the table. Errors about data (classes 22 and 23) quote it; a text that a function of the customer's raises is its own.
+-- than the table. Errors about data (classes 22 and 23) quote it, in any language's quotes; a text that a function of the customer's raises is its own.
 create or replace function notifiws.failure(code text, message text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when left(code, 2) in ('22', '23') then regexp_replace(message, '".*"', '"…"')
+    select case when left(code, 2) in ('22', '23') then regexp_replace(message, '["«»„“”].*["«»„“”]', '"…"')
                 when code = 'P0001' then 'a function raised an exception (P0001)'
                 else message end
 $$;

@@ -159,6 +159,7 @@ async def test_fifty_at_once_and_one_that_fails(
         await pg.execute(DECLARE, channel, query, ["ventas"], "10 ms", None)
     await pg.execute(DECLARE, "broken", "select 1 / count(*) as n from ventas", ["ventas"], "10 ms", None)
     await pg.execute(DECLARE, "slow", "select pg_sleep(60)::text as n", ["ventas"], "10 ms", None)
+    await pg.execute(DECLARE, "quotes", "select (select max('card 4111'::text))::int as n", ["ventas"], "10 ms", None)
     await pg.execute(DECLARE, "large", "select repeat('x', 2000) as n from ventas", ["ventas"], "10 ms", None)
     await pg.execute("commit")
     listener = new_listener(NOTIFIWS_LIVE_QUERY_SECONDS="300ms", NOTIFIWS_LIVE_QUERY_BYTES="1000").start()
@@ -170,11 +171,12 @@ async def test_fifty_at_once_and_one_that_fails(
         return {each["channel"]: each["error"] for each in (await listener.readyz()).get("live_queries", [])}
 
     async def broken_is_said() -> bool:
-        return "broken" in await failing() and "slow" in await failing()
+        return {"broken", "slow", "quotes"} <= (await failing()).keys()
 
     await eventually(broken_is_said)
     errors = await failing()
-    assert errors.keys() == {"broken", "slow"}
+    assert errors.keys() == {"broken", "slow", "quotes"}
+    assert errors["quotes"] == 'invalid input syntax for type integer: "…"', "no value of a row is said"
     assert "division by zero" in errors["broken"]
     assert "NOTIFIWS_LIVE_QUERY_SECONDS" in errors["slow"]
     assert (await listener.readyz())["ready"]
