@@ -117,9 +117,11 @@ begin
     end if;
     update notifiws.watch_entry w
     set target = target, source = target::text, shape = shape, stopped = stopped, reads = entry.reads,
-        columns = (select array_agg(case when notifiws.column_name(target, n) = any (notifiws.column_names(target))
-                                         then notifiws.column_name(target, n) else c end order by place)
-                   from unnest(w.columns, w.numbers) with ordinality as u (c, n, place)),
+        -- No choice is all columns, an empty one the key alone: never the one for the other.
+        columns = case when w.columns is not null then array(
+                      select case when notifiws.column_name(target, n) = any (notifiws.column_names(target))
+                                  then notifiws.column_name(target, n) else c end
+                      from unnest(w.columns, w.numbers) with ordinality as u (c, n, place) order by place) end,
         numbers = case when w.target = target then w.numbers else entry.numbers end
     where w.id = watch_id;
     entry.stopped := stopped;

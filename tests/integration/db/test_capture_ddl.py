@@ -115,6 +115,20 @@ async def test_chosen_columns_are_followed_by_number(log: Log, always: bool) -> 
     assert (await log.query("watches"))[0]["problem"] is None
 
 
+@pytest.mark.parametrize("always", [False, True], ids=["statement", "row"])
+async def test_an_empty_choice_of_columns_stays_the_key_alone(log: Log, always: bool) -> None:
+    """Never all columns, however often the table changes and its functions are made anew."""
+    await log.pg.execute("create table t (id int primary key, secreto text)")
+    await log.pg.execute("select notifiws.watch('t', 'a', columns => '{}', always => $1)", always)
+    for change in ("add extra int", "drop extra"):
+        await log.pg.execute(f"alter table t {change}")
+        for _ in range(2):
+            await log.pg.execute("insert into t values (1, 'x'); update t set secreto = 'y'; delete from t")
+            assert all("secreto" not in f"{row['new']}{row['old']}" for row in await log.cut())
+            await log.query("refresh_watches")
+    assert (await log.query("watches"))[0]["columns"] == []
+
+
 async def test_a_failure_of_ours_is_not_the_writers_and_is_said(log: Log) -> None:
     await log.pg.execute(TABLE)
     await log.pg.execute("alter table t add x int")
