@@ -39,8 +39,8 @@ up: $(VENV)/.up ## set up everything and start the whole stack; ARGS="--port 900
 	@exec $(BIN)/notifiws up $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev dashboard ## set up everything and run the whole suite; ARGS are pytest's
-	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest $(ARGS)
+test: $(VENV)/.dev dashboard ## set up everything and run the whole suite; ARGS are pytest's (-n 0: one at a time)
+	@env -u DATABASE_URL -u REDIS_URL $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## unit and contract tests, under a minute
