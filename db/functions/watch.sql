@@ -107,6 +107,9 @@ begin
     perform pg_advisory_xact_lock(1852797033, 5);
     select w.* into before from notifiws.watch_entry w join notifiws.watched t on t.id = w.id where t.target = target and w.channel = channel;
     if before.id is null then
+        -- A table made anew under the name of a dropped one takes that one's place.
+        perform notifiws.forget(t.name, channel) from notifiws.watched t
+        where t.target is null and t.name = target::text and t.channel = channel limit 1;
         insert into notifiws.watch_entry (target, source, channel, events, columns, condition, snapshot, always, shape)
         values (target, target::text, channel, wanted, columns, condition, true, false, '')
         returning * into entry;
@@ -135,6 +138,7 @@ $$;
 create or replace function notifiws.unwatch(target regclass, channel text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 set client_min_messages = warning
 as $$
 #variable_conflict use_variable
@@ -144,6 +148,10 @@ begin
     perform pg_advisory_xact_lock(1852797033, 5);
     select w.id into watch_id from notifiws.watched w where w.target = target and w.channel = channel;
     if not found then
+        if exists (select from notifiws.watched t where t.target is null and t.name = target::text and t.channel = channel) then
+            perform notifiws.forget(target::text, channel);  -- the table was dropped and made anew
+            return;
+        end if;
         raise exception 'table % is not watched on channel %', target, coalesce(quote_literal(channel), 'null')
             using errcode = 'undefined_object', hint = 'notifiws.watches lists those that are';
     end if;
@@ -162,17 +170,18 @@ set client_min_messages = warning
 as $$
 #variable_conflict use_variable
 declare
-    watch_id integer;
+    ids integer[];
 begin
     perform pg_advisory_xact_lock(1852797033, 5);
-    delete from notifiws.watch_entry w
-    where w.source in (source, 'public.' || source) and w.channel = channel and not exists (select from pg_class c where c.oid = w.target)
-    returning w.id into watch_id;
-    if not found then
+    ids := array(select t.id from notifiws.watched t
+                 where t.target is null and t.name in (source, 'public.' || source) and t.channel = channel);
+    if cardinality(ids) = 0 then
         raise exception 'no dropped table % is watched on channel %', coalesce(source, 'null'), coalesce(quote_literal(channel), 'null')
             using errcode = 'undefined_object', hint = 'notifiws.watches lists those that are';
     end if;
-    perform notifiws.with_short_lock(array(select format('drop function %s cascade', f) from notifiws.capture_functions(watch_id) f));
+    perform notifiws.with_short_lock(array(
+        select format('drop function %s cascade', f) from unnest(ids) i, notifiws.capture_functions(i) f));
+    delete from notifiws.watch_entry w where w.id = any (ids);
     perform pg_notify('notifiws_config', '');
 end
 $$;

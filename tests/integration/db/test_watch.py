@@ -98,6 +98,22 @@ async def test_watching_twice_replaces_and_unwatch_leaves_nothing(log: Log) -> N
     assert await leftovers(log) == []
 
 
+async def test_a_table_made_anew_takes_the_watch_of_the_dropped_one_over(log: Log) -> None:
+    """Else the old one would be there for good, and who unwatches it by its name would stop the new one."""
+    for _ in range(3):
+        await log.pg.execute("create table t (id int primary key); select notifiws.watch('t', 'a'); drop table t")
+    await log.pg.execute(
+        "create table t (id int primary key); select notifiws.watch('t', 'a'); insert into t values (1)"
+    )
+    assert [(row["table"], row["in_force"]) for row in await log.query("watches")] == [("public.t", True)]
+    assert [e["new"] for e in await log.events()] == [{"id": 1}]
+    await log.pg.execute("drop table t; create table t (id int primary key); select notifiws.unwatch('t', 'a')")
+    assert await log.query("watches") == []
+    assert await leftovers(log) == []
+    with pytest.raises(asyncpg.UndefinedObjectError, match="not watched on channel 'a'"):
+        await log.pg.execute("select notifiws.unwatch('t', 'a')")
+
+
 async def test_watch_and_adopt_tell_the_listener(log: Log) -> None:
     told: asyncio.Queue[str] = asyncio.Queue()
     listener = await log.session()
