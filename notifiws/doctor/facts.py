@@ -68,6 +68,7 @@ class Schema:
     wanted: int = 0
     owner: str | None = None
     is_owner: bool = True
+    owner_superuser: bool = False
     pending: Sequence[str] = ()  # what a migrate would do
 
 

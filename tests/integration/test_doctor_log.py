@@ -119,6 +119,10 @@ async def test_roles_and_grants(database: Database, pg: asyncpg.Connection) -> N
     examined = await doctor(database.url, reader_url=database.url)
     assert examined["reader_is_owner"].severity == "warning"
     assert "a superuser" in (await doctor(database.superuser_url))["superuser"].what
+    admin = await database.connect(superuser=True)
+    await admin.execute("do $$ begin execute format('alter schema notifiws owner to %I', current_user); end $$")
+    assert (await doctor(database.url))["superuser"].what.startswith("schema notifiws belongs to")
+    await admin.execute("alter schema notifiws owner to notifiws_owner")
 
     await pg.execute("grant select on notifiws.outbox to public; revoke usage on schema notifiws from notifiws_emitter")
     examined = await doctor(database.url)

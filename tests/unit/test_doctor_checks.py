@@ -164,6 +164,11 @@ CASES = [
     Case("functions_differ", replace(HEALTHY, schema=Schema(pending=["functions"])), "functions", "notifiws migrate"),
     Case("superuser", server(superuser=True), "a superuser"),
     Case(
+        "superuser",
+        replace(HEALTHY, schema=Schema(owner="postgres", owner_superuser=True)),
+        "schema notifiws belongs to postgres, a superuser",
+    ),
+    Case(
         "log_public",
         replace(HEALTHY, grants=[{"name": "notifiws.outbox", "role": None, "privilege": "SELECT"}]),
         "PUBLIC has SELECT on notifiws.outbox",

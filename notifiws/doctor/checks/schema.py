@@ -101,11 +101,13 @@ def functions_differ(facts: Facts) -> Iterator[Found]:
     "and connect as it",
 )
 def superuser(facts: Facts) -> Iterator[Found]:
-    """capture functions run as their owner, so a mistake in a watch's condition would run with all rights; nothing of
-    notifiws needs a superuser."""
+    """capture functions run as the schema's owner, and render rows by casts that whoever owns a watched table may
+    define: that role could do anything; nothing of notifiws needs a superuser."""
     server = seen(facts.server)
     if server.superuser:
         yield Found(f"DATABASE_URL connects as {server.role}, a superuser")
+    elif facts.schema is not None and facts.schema.owner_superuser:
+        yield Found(f"schema notifiws belongs to {facts.schema.owner}, a superuser")
 
 
 @check(
