@@ -77,11 +77,11 @@ declare
 begin
     perform notifiws.check_channel(channel);
     if target is null then
-        raise exception 'watch needs a table' using errcode = 'null_value_not_allowed';
+        raise exception 'watch needs a table' using errcode = 'null_value_not_allowed', hint = 'its name as SQL writes it, with its schema';
     end if;
     if events is null or cardinality(events) = 0 or not events <@ known or array_position(events, null) is not null then
         raise exception 'events % are not a choice of insert, update, delete, truncate', coalesce(events::text, 'null')
-            using errcode = 'invalid_parameter_value';
+            using errcode = 'invalid_parameter_value', hint = 'leave them out for all four';
     end if;
     perform notifiws.check_target(target, columns, coalesce(always, false));
     if condition is not null then
