@@ -12,7 +12,9 @@ import typer
 
 from notifiws.cli.errors import Failed, NotRunning, UsageError
 from notifiws.cli.up import DataDir
+from notifiws.printable import printable
 
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _DURATION = re.compile(r"\d{1,12}(?:\.\d{1,6})?(?:ms|s|m|h|d)", re.ASCII).fullmatch
 # Close codes after which coming back is pointless.
 _FINAL_CODES = frozenset({1002, 1003, 1007, 1009, 4400, 4401, 4403})
@@ -189,6 +191,8 @@ class Follower:
 
         parts = msgspec.json.decode(event, type=dict[str, msgspec.Raw])
         at = f"{position.rpartition('-')[0]}-{bytes(parts['id']).decode()}"
+        # A value of type json may have line ends between its parts: a line of its own would read like another event.
+        event = event.translate(_ONE_LINE)
         if self._as_json:
             tail = f',"channel":"{self._channel}","position":"{at}"}}'
             sys.stdout.write(event[:-1].decode() + tail + "\n")
@@ -198,8 +202,9 @@ class Follower:
             words.append(msgspec.json.decode(parts["table"]))
         shown = parts.get("new") or parts.get("payload") or parts.get("key")
         if shown is not None:
-            words.append(bytes(shown).decode())
-        sys.stdout.write(" ".join(words) + "\n")
+            words.append(bytes(shown).translate(_ONE_LINE).decode())
+        line = " ".join(words)
+        sys.stdout.write((printable(line) if sys.stdout.isatty() else line) + "\n")
 
 
 class _TryAgainError(Exception):

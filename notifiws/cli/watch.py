@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from notifiws.cli.connect import DEFAULT_DATA_DIR, DataDir
+from notifiws.printable import printable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -103,11 +104,11 @@ def _show(found: list[dict[str, Any]]) -> None:
         columns = "all" if entry["columns"] is None else ", ".join(entry["columns"]) or "key"
         state = "yes" if entry["in_force"] else "NO"
         grid.add_row(
-            entry["table"],
+            printable(entry["table"]),
             entry["channel"],
             ", ".join(entry["events"]),
-            columns,
-            " ".join((entry["condition"] or "").split()) + (" (always)" if entry["always"] else ""),
-            f"{state}: {entry['problem']}" if entry["problem"] else state,
+            printable(columns),
+            printable(" ".join((entry["condition"] or "").split())) + (" (always)" if entry["always"] else ""),
+            printable(f"{state}: {entry['problem']}") if entry["problem"] else state,
         )
     Console(highlight=False, markup=False, width=1000).print(grid)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from notifiws.doctor.facts import Facts
 from notifiws.doctor.finding import Finding, Severity
+from notifiws.printable import printable
 
 # What a script must know first: Postgres away hides most of the rest, then Redis, then the schema.
 _PRECEDENCE: Final = (4, 5, 6, 1)
@@ -73,7 +74,7 @@ def show(report: Report) -> None:
         console.print(*words, soft_wrap=True)
 
     def row(name: str, text: str, indent: int = 0) -> None:
-        line(Text(" " * indent + name.ljust(11), "dim"), text)
+        line(Text(" " * indent + name.ljust(11), "dim"), printable(text))
 
     for subject, what in report.checked():
         row(subject, what)
@@ -81,7 +82,9 @@ def show(report: Report) -> None:
         row("not checked", f"{each.subject}: {each.why}")
     for finding in report.findings:
         line()
-        line(Text(finding.severity, _STYLES[finding.severity]), Text(f"{finding.code}:", "bold"), finding.what)
+        line(
+            Text(finding.severity, _STYLES[finding.severity]), Text(f"{finding.code}:", "bold"), printable(finding.what)
+        )
         row("why", finding.why, 2)
         row("fix", finding.fix, 2)
     counts = [(report.count(each), each.value) for each in Severity]
