@@ -63,6 +63,7 @@ declare
     owner name := (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'notifiws');
     target regclass;
     tables integer[];
+    open_schemas text;
 begin
     perform notifiws.check_channel(channel);
     if exists (select from notifiws.watch_entry w where w.channel = channel)
@@ -93,6 +94,14 @@ begin
     if not pg_has_role(owner, current_user, 'member') then
         raise warning 'a listener that connects as % may not run this as %', owner, current_user
             using hint = format('grant %I to %I, or declare it as %I', current_user, owner, owner);
+    end if;
+    select string_agg(quote_ident(nspname), ', ') into open_schemas
+    from pg_namespace
+    where has_schema_privilege('public', oid, 'create')
+      and nspname in (select case btrim(s, ' "') when '$user' then current_user else btrim(s, ' "') end from unnest(string_to_array(path, ',')) s);
+    if open_schemas is not null then
+        raise warning 'anybody may create functions in schema %, which this query would then call as %', open_schemas, current_user
+            using hint = format('revoke create on schema %s from public', open_schemas);
     end if;
     perform pg_advisory_xact_lock(1852797033, 5);
     foreach target in array depends_on loop

@@ -243,3 +243,17 @@ async def test_declaring_waits_for_open_writers_and_holds_up_none(database: Data
     assert not declaring.done()
     await opened.commit()
     await declaring
+
+
+async def test_a_search_path_that_anybody_may_write_into_is_said(log: Log) -> None:
+    """A function there that fits better than Postgres' own would be called with the declaring role's rights."""
+    await log.pg.execute("create table t (id int primary key, n int); create schema own; set search_path = own, public")
+    said: list[tuple[str, str | None]] = []
+    log.pg.add_log_listener(lambda _, message: said.append((str(message), message.hint)))
+    await log.pg.execute(DECLARE, "sum", SUM, ["t"], "250 ms", None)
+    assert not said
+    await log.pg.execute("grant create on schema public to public")
+    await log.pg.execute(DECLARE, "sum", SUM, ["t"], "250 ms", None)
+    assert [hint for text, hint in said if "create functions in schema public" in text] == [
+        "revoke create on schema public from public"
+    ]
