@@ -69,6 +69,16 @@ async def test_pages_hold_everything_once(node: RunningNode, publisher: Publishe
     assert (await node.get("/channels/never/events")).json() == {"events": [], "position": "e1:0-0", "more": False}
 
 
+async def test_a_page_that_ends_at_a_hole_is_not_the_last(node: RunningNode, publisher: Publisher) -> None:
+    """Who reads until there is no more would otherwise take it for everything."""
+    first, lost, _ = [await publisher.publish("sales") for _ in range(3)]
+    await publisher.client.xdel(publisher.keys.stream("sales", first.epoch), lost.entry_id)
+    page = (await node.get("/channels/sales/events")).json()
+    assert (ids(page["events"]), page["position"], page["more"]) == ([1], str(first), True)
+    answer = await node.get("/channels/sales/events", params={"since": page["position"]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (410, "expired")
+
+
 async def test_a_page_ends_before_a_megabyte_or_with_one_larger_event(node: RunningNode, publisher: Publisher) -> None:
     for pad in (300_000, 300_000, 300_000, 300_000, 2_000_000, 10, 10, 990_000):
         await publisher.publish("sales", pad=pad)

@@ -119,6 +119,8 @@ async def _page(node: Node, channel: str, since: Position | None, limit: int) ->
             page = page or await pull.read(position, heard)
             for publication in page.publications:
                 if publication.prev > position:
+                    if position != since:  # a hole: the next request looks for what it holds, or says that it is gone
+                        return _body(found, position, more=True)
                     break
                 for event in publication.events(position):
                     if len(found) == limit:
