@@ -66,6 +66,15 @@ async def follow(log: Log, change: str, refreshed: bool, warm: bool) -> None:
     await log.pg.execute(f"select notifiws.unwatch('{table}', 'a'); drop table {table}")
 
 
+async def test_what_ddl_does_to_rows_is_seen_at_their_next_change(log: Log) -> None:
+    await log.pg.execute(f"{TABLE} insert into t values (1, 1, 'largo')")
+    await log.cut()
+    await log.pg.execute("alter table t add extra int default 7, alter nombre type varchar(3) using left(nombre, 3)")
+    assert await log.cut() == []
+    await log.pg.execute("update t set v = 2")
+    assert [e["new"] for e in await log.events()] == [{"id": 1, "v": 2, "nombre": "lar", "extra": 7}]
+
+
 async def test_ddl_inside_the_writers_transaction(log: Log) -> None:
     await log.pg.execute(TABLE)
     await log.pg.execute("insert into t values (1, 1, 'a')")
