@@ -1,6 +1,8 @@
 """What doctor makes of a trigger's source and of a NOTIFY channel's name."""
 
+import csv
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,12 @@ def test_notified(source: str, names: list[str]) -> None:
 def test_channel_for(name: str, channel: str) -> None:
     assert channel_for(name) == channel
     assert is_channel(channel)
+
+
+def test_a_comma_in_a_columns_name_does_not_make_two() -> None:
+    columns = ["a,b", '"c"', "d"]
+    words = shlex.split(watch_command({"table": "public.t", "channel": "sales", "columns": columns}))
+    assert next(csv.reader([words[words.index("--columns") + 1]])) == columns
 
 
 def test_watch_command_is_quoted_for_the_shell() -> None:

@@ -31,7 +31,7 @@ def watch_command(row: Row, channel: str | None = None) -> str:
     if set(events) != set(ALL_EVENTS):
         words += ["--events", ",".join(events)]
     if columns is not None:
-        words += ["--columns", ",".join(columns)]
+        words += ["--columns", ",".join(_listed(name) for name in columns)]
     if row.get("condition"):
         words += ["--when", row["condition"]]
     if not row.get("snapshot", True):
@@ -39,6 +39,11 @@ def watch_command(row: Row, channel: str | None = None) -> str:
     if row.get("always"):
         words.append("--always")
     return shlex.join(words)
+
+
+def _listed(name: str) -> str:
+    """As `--columns` reads it: a comma inside must not make other columns of it."""
+    return '"' + name.replace('"', '""') + '"' if "," in name or name.startswith('"') else name
 
 
 @check(
