@@ -105,6 +105,14 @@ class Heads:
         """
         self._floor = Position(self.epoch, completed, MAX_INT)
 
+    def seeded(self, channel: str, position: Position) -> None:
+        """The stream was built anew from the log up to the last publication, which is this one."""
+        self.written(channel, position)
+
+    def trust(self, floor: int) -> None:
+        """All that was published after tick `floor` is in its stream again (0: all)."""
+        self._floor = Position(self.epoch, floor, MAX_INT) if floor else None
+
     def withdraw(self, tick: int) -> None:
         """Redis may be another one than that which acknowledged what it has of `tick`: nothing of it is published.
 

@@ -139,6 +139,8 @@ class Heartbeat:
                 "tick": relay.completed,
                 "at_ms": round(time() * 1000),
                 "lag_seconds": round(relay.lag, 3),
+                "floor": relay.heads.floor,
+                "reseeding": relay.reseeding,
             }
         )
 

@@ -6,6 +6,7 @@ The parts it puts together: `leader.py` (the lock), `relay.py` (the leader's loo
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Final
 
 from db.migrate import SchemaError, check_schema
@@ -21,8 +22,9 @@ from listener_service.pace import PACE, Pace
 from listener_service.ports import LeadershipLost, Overtaken
 from listener_service.publisher import RedisPublisher
 from listener_service.relay import Relay
+from listener_service.reseed import Reseed
 from listener_service.retention import Retention
-from listener_service.session import FAILURES, Session, explain, open_session, refuse_pooler
+from listener_service.session import FAILURES, Session, connect, explain, open_session, refuse_pooler
 from listener_service.watched import Watches
 from shared.backoff import backoff
 from shared.codes import Unready
@@ -172,6 +174,7 @@ class Listener:
             on_channels=self._heartbeat.written,
             on_touched=live_queries.touched,
         )
+        reseed = Reseed(name, relay, self._publisher, self._source, readiness=self._readiness, metrics=self._metrics)
         log.info("leadership gained", epoch=name)
         self._leads = True
         self._metrics.leader.set(1)
@@ -189,6 +192,7 @@ class Listener:
                     ),
                     tasks.create_task(adoption.run()),
                     tasks.create_task(live_queries.run()),
+                    tasks.create_task(reseed.run()),
                     tasks.create_task(self._retention.keep()),
                 ]
                 try:
@@ -214,6 +218,16 @@ class Listener:
             self._live_queries = None
             runs.close()
             adoption.close()
+
+    @contextlib.asynccontextmanager
+    async def _source(self) -> AsyncIterator[PostgresLog]:
+        """The log, on a session that leads nothing."""
+        session = await connect(self._url, "notifiws reseed", relay=False)
+        try:
+            await session.rows("reader_settings", "600s")
+            yield PostgresLog(session, self._max_event_bytes)
+        finally:
+            session.terminate()
 
     async def _postgres_away(self, why: str, attempt: int) -> None:
         if attempt == 1:

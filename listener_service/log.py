@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 
 from db import loader
-from listener_service.ports import Cut, LeadershipLost, Tick
+from listener_service.ports import Cut, LeadershipLost, Tick, Window
 from listener_service.session import FAILURES, QUERY_SECONDS, Session, explain
 from shared.event import LogRow
 
@@ -127,6 +127,18 @@ class PostgresLog:
     async def _page(self, rows: "asyncpg.cursor.Cursor[asyncpg.Record]", count: int) -> Sequence[LogRow]:
         async with self._session.turn():
             return [LogRow(*row) for row in await rows.fetch(count, timeout=PAGE_SECONDS)]
+
+    async def window(self, seconds: float) -> Window:
+        """See Log."""
+        with _or_lost():
+            [row] = await self._session.rows("log_window", seconds)
+        return Window(*row)
+
+    async def tick(self, number: int) -> Tick | None:
+        """See Log."""
+        with _or_lost():
+            found = await self._session.rows("tick", number)
+        return Tick(found[0]["number"], found[0]["at"]) if found else None
 
     async def adopt(self, payloads: Sequence[tuple[str, str]]) -> None:
         """See Log."""

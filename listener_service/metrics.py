@@ -47,6 +47,8 @@ class Metrics:
         self.left_out = counter(
             "left_out_total", "Events left out because they are too large, by whom for", ("too_large_for",)
         )
+        self.reseeding = gauge("reseeding", "1 while Redis' window is being built anew from the log")
+        self.reseeded = counter("reseeded_total", "Times that Redis' window was built anew from the log")
         self.redis_changed = counter(
             "redis_changed_total", "Times that Redis was found restarted, or another one in its place, while publishing"
         )

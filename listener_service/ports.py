@@ -53,6 +53,14 @@ class Cut:
     rows: Sequence[LogRow] | None
 
 
+class Window(NamedTuple):
+    """Ticks from `first` to the last one. `horizon`: the last that is not kept. `epoch_tick`: the epoch's origin."""
+
+    first: int
+    horizon: int
+    epoch_tick: int
+
+
 class Log(Protocol):
     """The log, through the very session that holds the leader lock. Every method may raise LeadershipLost."""
 
@@ -70,6 +78,12 @@ class Log(Protocol):
 
         Holds a snapshot while it is open: leave it when a page has to wait.
         """
+
+    async def window(self, seconds: float) -> Window:
+        """The ticks that were cut in the last so many seconds, as far as they are kept."""
+
+    async def tick(self, number: int) -> Tick | None:
+        """One of them; None: not kept any more."""
 
     async def adopt(self, payloads: Sequence[tuple[str, str]]) -> None:
         """Write adopted (channel, payload) pairs into the log, in this order."""
@@ -121,10 +135,12 @@ class Publisher(Protocol):
         Raises RedisChanged where Redis is another incarnation; some of them may be written even so.
         """
 
-    async def mark(self, mark: Mark) -> None:
+    async def mark(self, mark: Mark, *, after: int = 0, mended: bool = False) -> None:
         """Note that a tick is wholly published. Comes after all its appends and before the next cut.
 
-        A mark behind the present one changes nothing. Raises RedisChanged, and then nothing is marked.
+        A mark behind the present one changes nothing. `after`: the tick that is marked already, 0 where that is not
+        known; a Redis that does not know it was emptied, which is RedisChanged, too. `mended`: what lay between two
+        floors is there again, so that of the same tick may go down. After RedisChanged nothing is marked.
         """
 
     async def marked(self) -> Mark | None:

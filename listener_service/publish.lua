@@ -1,5 +1,5 @@
 -- One publication into a channel's stream and out to its subscribers, if the stream ends where the relay believes.
--- KEYS: stream, sizes. ARGV: pub/sub channel, expected head, id, publication, now in ms, most age in ms, most bytes.
+-- KEYS: stream, sizes. ARGV: pub/sub channel ('': none, it is built anew from the log), expected head, id, publication, now in ms, most age in ms, most bytes.
 -- Answers {1, id} when written, else {0, the head that is there}; `0-0` stands for a stream that does not exist.
 local stream, sizes = KEYS[1], KEYS[2]
 local live, expected, id, data = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -39,5 +39,5 @@ if surplus(redis.call('LINDEX', sizes, 0)) then
   end
 end
 
-redis.call('PUBLISH', live, data)
+if live ~= '' then redis.call('PUBLISH', live, data) end
 return {1, id}

@@ -27,13 +27,16 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from listener_service.ports import Append, Mark, Outcome, RedisAway, RedisChanged
+from listener_service.ports import Append, Mark, Outcome, RedisAway, RedisChanged, Tick
 from shared.keys import Keys
 from shared.position import Position
 from shared.redis_url import timeouts
 
 SCRIPT: Final = Path(__file__).with_name("publish.lua").read_text(encoding="utf-8")
 DECLARE: Final = Path(__file__).with_name("declare.lua").read_text(encoding="utf-8")
+# Of a stream that is being built from the log, should its leader die over it.
+SEED_SECONDS: Final = 3600
+SWAP: Final = Path(__file__).with_name("swap.lua").read_text(encoding="utf-8")
 MARK: Final = Path(__file__).with_name("mark.lua").read_text(encoding="utf-8")
 
 
@@ -46,8 +49,10 @@ class _Scripts:
 
     def __init__(self) -> None:
         name = secrets.token_hex(8)
-        self.texts = tuple(f"-- {name}\n{text}" for text in (SCRIPT, MARK))
-        self.append, self.mark = (hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for text in self.texts)
+        self.texts = tuple(f"-- {name}\n{text}" for text in (SCRIPT, MARK, SWAP))
+        self.append, self.mark, self.swap = (
+            hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for text in self.texts
+        )
 
 
 class RedisPublisher:
@@ -66,6 +71,7 @@ class RedisPublisher:
         self._redis: Redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **timeouts(url))
         self._keys = keys
         self._limits = (str(round(max_age * 1000)), str(max_bytes))
+        self._max_age = max_age
         self._now = now
         self._scripts = _Scripts()
         self._loaded = False
@@ -130,10 +136,54 @@ class RedisPublisher:
             *self._limits,
         )
 
-    async def mark(self, mark: Mark) -> None:
+    async def seed(self, name: str, tick: Tick, appends: Sequence[Append]) -> list[Outcome]:
+        """See Seeds."""
+        calls: list[tuple[Any, ...]] = []
+        at = str(tick.cut_us // 1000)
+        for append in appends:
+            keys = self._keys.seeded(append.channel, self.epoch, name)
+            head = (append.expected.entry_id, append.position.entry_id)
+            calls.append(("EVALSHA", self._scripts.append, 2, *keys, "", *head, append.data, at, *self._limits))
+            calls += [("EXPIRE", key, SEED_SECONDS) for key in keys]
+        answers = (await self._pipeline(calls))[::3]
+        return [Outcome(bool(written), Position.of_entry(self.epoch, head.decode())) for written, head in answers]
+
+    async def swap(self, name: str, channels: Sequence[str]) -> list[int]:
+        """See Seeds."""
+        calls = []
+        for channel in channels:
+            stream, sizes = self._keys.stream(channel, self.epoch), self._keys.sizes(channel, self.epoch)
+            seeded = self._keys.seeded(channel, self.epoch, name)
+            calls.append(("EVALSHA", self._scripts.swap, 4, stream, sizes, *seeded))
+        return await self._pipeline(calls)
+
+    async def drop(self, name: str, channels: Sequence[str]) -> None:
+        """See Seeds."""
+        await self._pipeline([("DEL", *self._keys.seeded(channel, self.epoch, name)) for channel in channels])
+
+    @property
+    def window(self) -> float:
+        """Seconds for which streams keep what was published."""
+        return self._max_age
+
+    async def _pipeline(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        pipeline: Any = self._redis.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command(*call)
+        try:
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError) as error:
+            raise self._failed(error) from error
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise self._failed(answer) from answer
+        return answers
+
+    async def mark(self, mark: Mark, *, after: int = 0, mended: bool = False) -> None:
         """See Publisher."""
-        told = (self.epoch, str(mark.tick), str(mark.floor))
-        await self._do("EVALSHA", self._scripts.mark, "1", self._keys.published, *told)
+        told = (self.epoch, str(mark.tick), str(mark.floor), str(int(mended)), str(after))
+        if await self._do("EVALSHA", self._scripts.mark, "1", self._keys.published, *told) == b"LOST":
+            raise RedisChanged("Redis was emptied meanwhile")
 
     async def marked(self) -> Mark | None:
         """See Publisher."""

@@ -87,8 +87,28 @@ class Relay:
         # The furthest event, as (tick, id), that was on its way once, and those of its tick that Redis does not take.
         self._reached = (0, 0)
         self._given_up: set[int] = set()
+        # Held while a tick is on its way: whoever has it finds all of the completed ones in Redis, and nothing moves.
+        self.between = asyncio.Lock()
+        # Set when Redis has lost something that the log may have.
+        self.lost = asyncio.Event()
+        self._told = 0
+        # Whether it is being put back, or is about to be.
+        # (or, at a start, whether anything is lost is not known yet)
+        self.reseeding = True
         self.completed = 0
         self.losses = 0
+
+    @property
+    def heads(self) -> Heads:
+        """Where the streams end. Change nothing there without `between`."""
+        return self._heads
+
+    async def mended(self, floor: int) -> None:
+        """All that was published after tick `floor` is in Redis again. Call it with `between`. Raises RedisAway."""
+        await self._log.confirm()
+        await self._publisher.mark(Mark(self.completed, floor), mended=True)
+        self._heads.trust(floor)
+        self._told = floor
 
     @property
     def redis_failing(self) -> bool:
@@ -132,14 +152,18 @@ class Relay:
         marked = await self._begin()
         if marked is not None and marked.floor:
             self._heads.distrust(marked.floor)
+            self.lost.set()
+            self.reseeding = True
         newest = 0 if last is None else last.number
         if marked is not None and marked.tick > newest:
             raise Overtaken(f"tick {marked.tick} was published, and the log ends with tick {newest}")
         if last is None or self._stopping.is_set():
+            self.reseeding = self.lost.is_set()
             return
         # Only a marked tick is followed by another, so a mark before the last but one is a lost one.
         self.completed = last.number - 1
         self.check(marked, self.completed)
+        self.reseeding = self.lost.is_set()
         self._unpublished = (last, monotonic())
         await self._see_through(last, whole=marked is not None and marked.tick == last.number)
 
@@ -169,18 +193,19 @@ class Relay:
 
         `whole`: only the mark is wanting. Returns before that only when stopping: the next leader replays it.
         """
-        while True:
-            try:
-                if not whole and not await self._publish(tick, rows):
+        async with self.between:
+            while True:
+                try:
+                    if not whole and not await self._publish(tick, rows):
+                        return
+                    await self._complete(tick)
                     return
-                await self._complete(tick)
-                return
-            except RedisAway as away:
-                # Outside of the reading of pages, so that no snapshot is held while Redis is away.
-                failure = away
-            whole = False
-            if not await self._again(failure, tick):
-                return
+                except RedisAway as away:
+                    # Outside of the reading of pages, so that no snapshot is held while Redis is away.
+                    failure = away
+                whole = False
+                if not await self._again(failure, tick):
+                    return
 
     async def _publish(self, tick: Tick, rows: Sequence[LogRow] | None) -> bool:
         """Publish all of a tick. False: stopped before its end. Raises RedisAway."""
@@ -246,6 +271,10 @@ class Relay:
         if tried:
             await self._publisher.probe()
         try:
+            if self._told != self._heads.floor:
+                # Before anything is written over the hole, so that whoever finds it there knows of it.
+                await self._publisher.mark(Mark(self.completed, self._heads.floor))
+                self._told = self._heads.floor
             outcomes = await self._publisher.append(appends)
         except RedisAway as away:
             if isinstance(away, RedisChanged) or not large(first):
@@ -282,7 +311,8 @@ class Relay:
 
     async def _complete(self, tick: Tick) -> None:
         """Mark a tick. Raises RedisAway, RedisChanged: then it is not marked, and Redis may lack some of it."""
-        await self._publisher.mark(Mark(tick.number, self._heads.floor))
+        floor = self._heads.floor
+        await self._publisher.mark(Mark(tick.number, floor), after=self.completed if self.completed > floor else 0)
         self._redis_is_back()
         self._unpublished = None
         self._given_up.clear()
@@ -353,6 +383,8 @@ class Relay:
     def _lost(self, **what: object) -> None:
         if self.completed > self._heads.floor:
             self.losses += 1
+            self.lost.set()
+            self.reseeding = True
             self._metrics.redis_lost.inc()
             self._heads.distrust(self.completed)
             log.error("Redis has lost publications: clients that have not seen them are told to fetch afresh", **what)

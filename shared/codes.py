@@ -70,4 +70,5 @@ class Warned(StrEnum):
 
     DOORBELL = "doorbell"
     LOG_LARGE = "log_large"
+    RESEEDING = "reseeding"
     WATCHES = "watches"

@@ -47,6 +47,11 @@ class Keys:
         """List beside the stream, one `id bytes ms total` an entry: what trimming needs without reading entries."""
         return f"{self.namespace}:{{{channel}}}:{epoch}:sizes"
 
+    def seeded(self, channel: str, epoch: str, name: str) -> tuple[str, str]:
+        """Stream and list that expire: the channel's, as a leader builds them anew from the log."""
+        base = f"{self.namespace}:{{{channel}}}:{epoch}:seed:{name}"
+        return base, f"{base}:sizes"
+
     def live(self, channel: str) -> str:
         """Pub/sub channel of the channel's publications; without the epoch, so that nodes see a new one arrive."""
         return f"{self.namespace}:{{{channel}}}:live"

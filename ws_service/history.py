@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from redis.asyncio import Redis
 
 from shared.keys import Keys
@@ -34,6 +35,14 @@ class Mark:
     floor: int
 
 
+class _Said(msgspec.Struct):
+    """Of the heartbeat: what the leader knows of what Redis has lost."""
+
+    epoch: str
+    floor: int = 0
+    reseeding: bool = False
+
+
 class History:
     """All reads of streams. Raises REDIS_ERRORS."""
 
@@ -53,6 +62,21 @@ class History:
         raw: Any = await self._client.get(self._keys.published)
         of, tick, floor = raw.decode().split(":") if raw else ("", "0", "0")
         return Mark(int(tick), int(floor)) if of == epoch else None
+
+    async def rebuilding(self, at: Position) -> bool:
+        """Whether what Redis lost beyond a position is being put back by the leader, or may be."""
+        mark = await self.mark(at.epoch)
+        if mark is None:
+            return True  # just emptied: the leader says within moments what comes of it
+        raw: Any = await self._client.get(self._keys.relay)
+        if mark.floor < at.tick:
+            return raw is None
+        try:
+            said = msgspec.json.decode(raw or b"null", type=_Said | None)
+        except (msgspec.MsgspecError, RecursionError):
+            return False
+        # A floor that the heartbeat has not heard of is younger than the heartbeat.
+        return said is None or (said.epoch == at.epoch and (said.reseeding or said.floor < mark.floor))
 
     async def first(self, channel: str, epoch: str) -> Publication | None:
         """The oldest publication that is kept."""

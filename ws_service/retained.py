@@ -90,6 +90,8 @@ class Pull:
         try:
             publications, _ = await flights.read(("log", self._channel), at, lambda: self._from_log(at, until))
         except Gone:
+            if await self._retained.history.rebuilding(at):
+                raise LogAway("Redis has lost it, and the leader puts it back") from None
             if publications:
                 raise
             return Page((), last=True)

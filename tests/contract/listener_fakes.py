@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from listener_service.ports import Append, Cut, LeadershipLost, Mark, Outcome, RedisAway, RedisChanged, Tick
+from listener_service.ports import Append, Cut, LeadershipLost, Mark, Outcome, RedisAway, RedisChanged, Tick, Window
 from shared.event import LogRow
 from shared.position import Position
 
@@ -97,11 +97,17 @@ class FakePublisher:
         await self._reach("appended")
         return outcomes
 
-    async def mark(self, mark: Mark) -> None:
+    async def mark(self, mark: Mark, *, after: int = 0, mended: bool = False) -> None:
         """See Publisher."""
         await self._reach("mark")
         self._same()
-        if self.redis.mark is None or (self.redis.mark.tick, self.redis.mark.floor) < (mark.tick, mark.floor):
+        if after and (self.redis.mark is None or self.redis.mark.tick < after):
+            raise RedisChanged("emptied")
+        if (
+            self.redis.mark is None
+            or (self.redis.mark.tick, self.redis.mark.floor) < (mark.tick, mark.floor)
+            or (mended and self.redis.mark.tick == mark.tick)
+        ):
             self.redis.remember()
             self.redis.mark = mark
         await self._reach("marked")
@@ -175,6 +181,16 @@ class FakeLog:
 
         await self._reach("open pages")
         yield pages()
+
+    async def window(self, seconds: float) -> Window:
+        """See Log."""
+        await self._reach("window")
+        return Window(1, 0, 0)
+
+    async def tick(self, number: int) -> Tick | None:
+        """See Log."""
+        await self._reach("tick")
+        return Tick(number, AT) if number <= len(self.model.ticks) else None
 
     async def adopt(self, payloads: Sequence[tuple[str, str]]) -> None:
         """See Log."""

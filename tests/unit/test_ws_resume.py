@@ -56,6 +56,10 @@ class World:
         await self.turns()
         return self.publications[self.written - 1].position if self.written else Position.origin("e1")
 
+    async def rebuilding(self, at: Position) -> bool:
+        """See History."""
+        return False
+
     async def mark(self, epoch: str) -> Mark | None:
         await self.turns()
         return Mark(self.marked, 0)

@@ -38,6 +38,7 @@ _COMMANDS: Final = (
     "EVALSHA|0|1|{key}", "SCRIPT|LOAD|return 1", "GET|{key}", "SET|{key}|0", "DEL|{key}", "EXISTS|{key}",
     "XADD|{key}|*|p|0", "XTRIM|{key}|MINID|0", "XRANGE|{key}|-|+", "XREVRANGE|{key}|+|-", "RPUSH|{key}|0",
     "LINDEX|{key}|0", "LRANGE|{key}|0|0", "LTRIM|{key}|0|0",
+    "RENAME|{key}|{key}", "EXPIRE|{key}|1", "PERSIST|{key}",
     "PUBLISH|{live}|0", "SUBSCRIBE|{live}", "UNSUBSCRIBE|{live}", "PING",
 )  # fmt: skip
 # Answers those that the present user may not run. redis.acl_check_cmd came with Redis 7.

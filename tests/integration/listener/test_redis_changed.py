@@ -36,12 +36,12 @@ class Watched(RedisPublisher):
     before_mark: Callable[[], Awaitable[None]] | None = None
     at = 2
 
-    async def mark(self, mark: Mark) -> None:
+    async def mark(self, mark: Mark, *, after: int = 0, mended: bool = False) -> None:
         """See Publisher."""
         if mark.tick == self.at and self.before_mark is not None:
             act, self.before_mark = self.before_mark, None
             await act()
-        await super().mark(mark)
+        await super().mark(mark, after=after, mended=mended)
 
 
 @pytest.fixture

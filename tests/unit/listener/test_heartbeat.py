@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from listener_service import heartbeat
+from listener_service.heads import Heads
 from listener_service.heartbeat import MAX_WRITTEN, Heartbeat
 from listener_service.metrics import Metrics
 from listener_service.ports import Mark, RedisAway
@@ -62,7 +63,8 @@ class FakeRelay:
 
     def __init__(self) -> None:
         self.completed, self.losses, self.lag, self.redis_failing = 5, 0, 0.0, False
-        self.lose = False
+        self.lose = self.reseeding = False
+        self.heads = Heads("e1")
 
     def check(self, marked: Mark | None, completed: int) -> None:
         if self.lose:
@@ -100,7 +102,7 @@ async def test_a_leader_beats_with_epoch_tick_and_lag() -> None:
         await until(keys, "beat", 3)
     beat = keys.last("beat")
     assert (beat["epoch"], beat["tick"], beat["lag_seconds"]) == ("e1", 5, 1.5)
-    assert set(beat) == {"epoch", "tick", "at_ms", "lag_seconds"}
+    assert set(beat) == {"epoch", "tick", "at_ms", "lag_seconds", "floor", "reseeding"}
 
 
 async def test_declared_and_written_channels_are_told_together_and_what_was_known_stays() -> None:
