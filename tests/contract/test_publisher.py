@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from listener_service.ports import Append, Mark, Outcome, Publisher
+from listener_service.ports import Append, Mark, Outcome, Publisher, RedisChanged
 from listener_service.publisher import RedisPublisher
 from shared.keys import Keys
 from shared.position import Position
@@ -101,3 +101,45 @@ async def test_marks(subject: tuple[Publisher, Entries]) -> None:
     assert await publisher.marked() == Mark(8, 3), "a late mark of the same tick, by one who did not know of the loss"
     await publisher.mark(Mark(8, 5))
     assert await publisher.marked() == Mark(8, 5)
+
+
+async def test_a_mark_whose_former_one_is_gone_is_none(subject: tuple[Publisher, Entries]) -> None:
+    publisher, _ = subject
+    with pytest.raises(RedisChanged):
+        await publisher.mark(Mark(7), after=6)
+    assert await publisher.marked() is None
+    await publisher.mark(Mark(7))
+    await publisher.mark(Mark(8), after=7)
+    with pytest.raises(RedisChanged):
+        await publisher.mark(Mark(10), after=9)
+    assert await publisher.renew() == Mark(8, 0)
+
+
+async def test_a_floor_goes_down_only_where_that_is_said(subject: tuple[Publisher, Entries]) -> None:
+    publisher, _ = subject
+    await publisher.mark(Mark(8, 5))
+    await publisher.mark(Mark(8, 2))
+    assert await publisher.marked() == Mark(8, 5)
+    await publisher.mark(Mark(8, 2), mended=True)
+    assert await publisher.marked() == Mark(8, 2)
+
+
+async def test_another_incarnation_takes_nothing_before_it_was_asked_for_its_mark(
+    subject: tuple[Publisher, Entries], request: pytest.FixtureRequest
+) -> None:
+    publisher, entries = subject
+    await publisher.append([append(1, 1)])
+    if isinstance(publisher, FakePublisher):
+        publisher.redis.incarnation += 1
+    else:
+        request.getfixturevalue("valkey").command("SCRIPT", "FLUSH")  # all that a restart forgets for certain
+    with pytest.raises(RedisChanged):
+        await publisher.append([append(1, 2, Position("e1", 1, 1))])
+    with pytest.raises(RedisChanged):
+        await publisher.mark(Mark(1))
+    assert await publisher.marked() is None
+    assert [entry for entry, _ in await entries("sales")] == ["1-1"]
+    assert await publisher.renew() is None
+    await publisher.append([append(1, 2, Position("e1", 1, 1))])
+    await publisher.mark(Mark(1))
+    assert [entry for entry, _ in await entries("sales")] == ["1-1", "1-2"]
