@@ -2,7 +2,7 @@
 
 Two things are kept apart. `former` is the channel's last publication in truth: what the next one names as `prev`.
 `redis` is where the stream ends: what the script is told to expect. They differ when Redis has lost something; then
-`prev` shows the hole to nodes and clients. Filling it from the log again is not done here.
+`prev` shows the hole to nodes and clients. Filling it from the log again is `reseed.py`'s.
 """
 
 from dataclasses import dataclass
