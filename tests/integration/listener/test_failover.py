@@ -30,7 +30,7 @@ def standby(primary: PostgresServer, server_folder: Path) -> Iterator[Standby]:
     """A standby of it, to be started by the test."""
     standby = Standby(primary, server_folder / "standby")
     yield standby
-    standby.server.stop()
+    standby.stop()
     shutil.rmtree(server_folder / "standby", ignore_errors=True)
 
 
@@ -88,8 +88,8 @@ async def test_a_standby_that_had_everything_goes_on_with_the_epoch(
     primary: PostgresServer, standby: Standby, valkey: ValkeyServer, new_listener: NewListener
 ) -> None:
     url = await prepare(primary)
-    await standby.start()
-    subject = new_listener(either(primary, standby.server)).start()
+    standby.follow()
+    subject = new_listener(either(primary, standby)).start()
     await subject.until(ready=True, role="leader")
     async with Ear(valkey.url, "a") as ear:
         await emit(url, 1, 2)
@@ -97,7 +97,7 @@ async def test_a_standby_that_had_everything_goes_on_with_the_epoch(
         await standby.reach()
         primary.kill()
         await standby.promote()
-        await emit(standby.server.url, 3)
+        await emit(standby.url, 3)
         await ear.until(3)
         assert payloads(ear) == [1, 2, 3]
         assert len(epochs(ear)) == 1
@@ -107,8 +107,8 @@ async def test_a_standby_that_lagged_begins_a_new_epoch(
     primary: PostgresServer, standby: Standby, valkey: ValkeyServer, new_listener: NewListener
 ) -> None:
     url = await prepare(primary)
-    await standby.start()
-    subject = new_listener(either(primary, standby.server)).start()
+    standby.follow()
+    subject = new_listener(either(primary, standby)).start()
     await subject.until(ready=True, role="leader")
     async with Ear(valkey.url, "a") as ear:
         await emit(url, 1, 2)
@@ -122,7 +122,7 @@ async def test_a_standby_that_lagged_begins_a_new_epoch(
 
         async def renamed() -> bool:
             # What is committed before the new epoch begins is told as a reset, not as an event.
-            await emit(standby.server.url, 6)
+            await emit(standby.url, 6)
             return len(epochs(ear)) == 2
 
         await eventually(renamed, 30, subject.tail)
