@@ -81,7 +81,7 @@ async def test_a_django_project_watched_whole(log: Log, project: Project) -> Non
         truncate {", ".join(sources)}; insert into django_migrations table applied""")
     await project.migrate("shop.0001")
     async with asyncio.TaskGroup() as shoppers:
-        tasks = [shoppers.create_task(project.drive(seed, 40)) for seed in (1, 2)]
+        tasks = [shoppers.create_task(project.drive(seed, 60)) for seed in (1, 2)]
         while not all(task.done() for task in tasks):
             replay.apply(await log.cut())
             await asyncio.wait(tasks, timeout=0.03)
