@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
+from websockets.asyncio.client import connect
 
 from tests.client import Client
 from tests.stack import Stack
@@ -94,6 +95,15 @@ async def test_subscribed_means_live(stack: Stack, pg: Any) -> None:
             await pg.execute(f"insert into {table} values (1)")
             await client.received(1, seconds=5)
             assert [event["new"] for event in client.events] == [{"id": 1}]
+
+
+async def test_an_open_plain_socket_means_live(stack: Stack, pg: Any) -> None:
+    """The same of a plain client, which is told nothing but that its socket is open."""
+    for number in range(20):
+        channel = f"plain-{number}"
+        async with connect(f"{stack.ws_url(number % 2)}/ws/{channel}") as client:
+            await pg.execute("select notifiws.emit($1, '[1]')", channel)
+            assert await asyncio.wait_for(client.recv(), 5) == "[1]"
 
 
 async def test_a_rolled_back_statement_leaves_nothing(stack: Stack, pg: Any) -> None:

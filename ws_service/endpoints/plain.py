@@ -1,12 +1,13 @@
 """`GET /ws/{channel}` without a subprotocol: one text message an event, for scripts and first tries."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Final, cast
 
 from fastapi import APIRouter
 from starlette.datastructures import QueryParams
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from shared.channel import BadChannel, check_channel
 from shared.codes import CloseCode, Lost
@@ -23,6 +24,8 @@ from ws_service.node import Node
 from ws_service.resume import Past, catch_up, locate_patiently
 
 _PARAMETERS: Final = frozenset({"format", "ops", "since", "ticket"})
+# How long a handshake waits for the channel to be live; longer only while Redis is away.
+_PREPARE_SECONDS: Final = 2.0
 _log = logger("plain")
 
 
@@ -92,24 +95,31 @@ def router(node: Node) -> APIRouter:
 
     @routes.websocket("/ws/{channel:path}")
     async def ws(websocket: WebSocket, channel: str) -> None:
-        async with admitted(websocket, node, "plain") as connection:
+        async with admitted(websocket, node, "plain", accept=False) as connection:
             if connection is None:
                 return
-            listener = Listener(node, connection)
             try:
-                listener.begin(read_request(channel, websocket.query_params))
+                request = read_request(channel, websocket.query_params)
             except (BadRequest, TicketRefused) as error:
+                await websocket.accept()
                 refuse(connection, error)
-            await listener.hold(websocket)
+                request = None
+            await Listener(node, connection).hold(websocket, request)
 
     return routes
 
 
 class Listener:
-    """One plain connection: the hub's member for its channel."""
+    """One plain connection: the hub's member for its channel.
+
+    Its socket is accepted once it is known from where on events follow: a client whose socket is open misses nothing
+    that is committed then. While Redis is away nothing is known, and the client waits with an open socket.
+    """
 
     def __init__(self, node: Node, connection: AsgiConnection) -> None:
         self.connection = connection
+        self._located = asyncio.Event()
+        self._accepted = asyncio.Event()
         self._node = node
         self._task: asyncio.Task[None] | None = None
         self._channel: str | None = None
@@ -131,25 +141,38 @@ class Listener:
     def farewell(self, after_ms: int) -> None:
         """Plain clients get events and nothing else."""
 
-    def begin(self, request: Request) -> None:
-        """Start to follow the channel."""
+    async def _begin(self, websocket: WebSocket, request: Request) -> None:
+        """Start to follow the channel, and accept the socket. Raises WebSocketDisconnect when nobody waits any more."""
         self._channel = request.channel
         self._task = asyncio.create_task(self._follow(request), name="plain")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PREPARE_SECONDS):
+                await self._located.wait()
+        await websocket.accept()
+        self._accepted.set()
 
-    async def hold(self, websocket: WebSocket) -> None:
-        """Until the client is gone; what it sends is counted and ignored."""
+    async def hold(self, websocket: WebSocket, request: Request | None) -> None:
+        """Until the client is gone; what it sends is counted and ignored. Without a request it was refused."""
         loop = asyncio.get_running_loop()
         rate = MessageRate(self._node.limits.messages_per_second, loop.time())
         self._node.enter(self)
         try:
+            if request is not None:
+                await self._begin(websocket, request)
             async for _ in messages(websocket):
                 rate.take(loop.time())
                 if rate.excessive:
                     self.connection.close(CloseCode.LIMIT, "too many messages")
+        except WebSocketDisconnect:
+            pass  # gone before it was accepted
         finally:
             if self._task is not None:
                 await end(self._task)
             self._node.leave(self, self.connection.close_code)
+
+    async def _until_accepted(self) -> None:
+        self._located.set()
+        await self._accepted.wait()
 
     async def _follow(self, request: Request) -> None:
         """Lives as long as the connection: it holds the channel."""
@@ -158,12 +181,14 @@ class Listener:
             feed = node.broker.join(request.channel)
         except TooManyChannels as error:
             node.metrics.refused.labels("channels").inc()
+            await self._until_accepted()
             self.connection.close(CloseCode.LIMIT, str(error))
             return
         node.metrics.subscriptions.inc()
         try:
             # While Redis is away the client, which cannot be told to wait, waits as it is.
             start = await locate_patiently(feed, node.broker, node.retained, Past(request.since))
+            await self._until_accepted()
             if start.recovered is False:
                 self.reset(cast(Lost, start.reason), start.position)
             await catch_up(feed, node.retained, node.hub, shape=request.shape, member=self, start=start)
@@ -172,6 +197,7 @@ class Listener:
             raise
         except Exception:
             _log.exception("plain client failed", channel=request.channel)
+            await self._until_accepted()
             self.connection.close(CloseCode.INTERNAL, "internal error; reconnect")
         finally:
             node.hub.detach(request.channel, request.shape, self)

@@ -54,20 +54,24 @@ def _parse(text: str) -> _Address | None:
 
 @contextlib.asynccontextmanager
 async def admitted(
-    websocket: WebSocket, node: Node, endpoint: str, subprotocol: str | None = None
+    websocket: WebSocket, node: Node, endpoint: str, subprotocol: str | None = None, *, accept: bool = True
 ) -> AsyncIterator[AsgiConnection | None]:
-    """Accept the socket and give its connection; None when it was refused and closed."""
+    """Accept the socket and give its connection; None when it was refused and closed.
+
+    Without `accept` whoever asked accepts it, once it has prepared what the client may rely on from then on.
+    """
     client = websocket.client
     address = client_address(client.host if client else None, websocket.headers, node.proxies)
-    await websocket.accept(subprotocol)
     if node.draining:
         node.metrics.refused.labels("draining").inc()
+        await websocket.accept(subprotocol)
         await _close(websocket, CloseCode.RESTART, "this node is leaving; reconnect")
         yield None
         return
     full = node.admission.enter(address)
     if full is not None:
         node.metrics.refused.labels("limit").inc()
+        await websocket.accept(subprotocol)
         await _close(websocket, CloseCode.LIMIT, full)
         yield None
         return
@@ -79,6 +83,8 @@ async def admitted(
     )
     node.metrics.connections.labels(endpoint).inc()
     try:
+        if accept:
+            await websocket.accept(subprotocol)
         yield connection
     except Exception:
         _log.exception("connection failed", endpoint=endpoint)
