@@ -137,9 +137,12 @@ begin
         execute format(
             'create or replace function notifiws.%I() returns trigger language plpgsql security definer '
             'set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set intervalstyle = postgres '
-            'set bytea_output = hex set extra_float_digits = 1 set datestyle = ''ISO, MDY''%s%s as %L',
+            'set bytea_output = hex set extra_float_digits = 1 set datestyle = ''ISO, MDY''%s%s%s as %L',
             'capture_' || watch_id || '_' || event, case when event = 'part' then ' set row_security = off' else '' end,
-            case when strpos(body, E'\\') > 0 then ' set standard_conforming_strings = on' else '' end, body);
+            case when strpos(body, E'\\') > 0 then ' set standard_conforming_strings = on' else '' end,
+            -- A plan made for a statement of two rows would compare each row of a later, large one with each other.
+            case when event = 'update' and entry.mode = 'statement' and entry.condition is not null then ' set enable_nestloop = off'
+                 else '' end, body);
         execute format('revoke all on function notifiws.%I() from public', 'capture_' || watch_id || '_' || event);
     end loop;
 end

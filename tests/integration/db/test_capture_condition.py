@@ -120,6 +120,18 @@ async def test_a_condition_that_fails_is_not_the_writers(log: Log, always: bool)
     assert (states["bajos"]["in_force"], states["todos"]["in_force"]) == (False, True)
 
 
+async def test_a_large_update_after_a_small_one_is_not_compared_row_by_row(log: Log) -> None:
+    """Its pairs are joined by a plan that was made for two rows. Quadratic, it would take minutes."""
+    await log.pg.execute(TABLE)
+    await log.pg.execute("select notifiws.watch('productos', 'p', condition => 'new.stock > 0')")
+    await log.pg.execute("insert into productos (id, stock) select g, 1 from generate_series(1, 20000) g")
+    await log.cut()
+    await log.pg.execute("set statement_timeout = '20s'")
+    await log.pg.execute("update productos set stock = 2 where id <= 2")
+    await log.pg.execute("update productos set stock = 3")
+    assert await log.pg.fetchval("select count(*) from notifiws.outbox where op = 'update'") == 20_002
+
+
 async def test_watching_with_another_condition_replaces_it_in_place(log: Log) -> None:
     await log.pg.execute(TABLE)
     await watch(log, "new.stock > 0")
