@@ -22,7 +22,7 @@ _CONNECT_SECONDS: Final = 5.0
 _QUERY_SECONDS: Final = 10.0
 # After a failure nobody asks again for so long: a storm of resumes must not become one of connects.
 _REST_SECONDS: Final = 1.0
-_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 # What trying again does not mend.
 _REFUSALS: Final = (
     asyncpg.InvalidPasswordError,

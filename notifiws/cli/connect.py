@@ -81,7 +81,7 @@ async def _connected(url: str) -> "AsyncIterator[asyncpg.Connection[Any]]":
         raise Failed(str(error), error.fix) from error
     except asyncpg.PostgresError as error:
         raise explain(error) from error
-    except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise PostgresAway(f"the connection to Postgres at {_where(url)} was lost: {_say(error)}") from error
     finally:
         connection.terminate()
@@ -98,7 +98,7 @@ async def _connect(url: str) -> "asyncpg.Connection[Any]":
             "DATABASE_URL is no Postgres address, or has an option that there is not",
             "postgresql://user:password@host:5432/database",
         ) from None
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise PostgresAway(
             f"Postgres at {_where(url)} does not answer: {_say(error)}", "start it, or correct DATABASE_URL"
         ) from error

@@ -24,7 +24,7 @@ async def prepare(url: str, *, demo: bool, reader_password: str | None = None) -
 
     try:
         connection = await asyncpg.connect(url, timeout=10)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise DatabaseAway(
             f"Postgres does not answer, or does not let us in: {str(error) or type(error).__name__}",
             "start it or correct DATABASE_URL; without DATABASE_URL, up brings its own",

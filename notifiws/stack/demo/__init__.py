@@ -57,7 +57,7 @@ async def sell(url: str) -> None:
                 await _sell(connection)
             finally:
                 connection.terminate()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             failures += 1
             await asyncio.sleep(backoff(failures, first=0.25, most=5.0))
 
