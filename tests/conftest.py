@@ -17,17 +17,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
 
 from notifiws.stack.postgres import OWNER, PostgresServer
 from notifiws.stack.valkey import ValkeyServer
 
 STRICT = os.environ.get("NOTIFIWS_STRICT") == "1"
 _TEMPLATE = "notifiws_template"
-
-# How fast examples are made says nothing of us on a machine that runs two tests at a time, with servers beside them.
-settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -172,25 +172,19 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "backoff", lambda *_, **__: 0.0)
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_catch_up_under_any_timing(data: st.DataObject) -> None:
     asyncio.run(_catch_up(data, trim=False))
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_catch_up_while_history_is_trimmed(data: st.DataObject) -> None:
     asyncio.run(_catch_up(data, trim=True))
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_what_the_stream_no_longer_has_comes_from_the_log(data: st.DataObject) -> None:
     """From one to the other and back, whatever is trimmed meanwhile: nobody is told to fetch afresh."""
@@ -242,9 +236,7 @@ async def _catch_up(data: st.DataObject, *, trim: bool, log: bool = False) -> No
         assert client.ids == list(range(first, client.position.event + 1))
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_position_of_a_busier_channel(data: st.DataObject) -> None:
     """It lies in the log and beyond this channel's head, perhaps in a tick that is still being published."""

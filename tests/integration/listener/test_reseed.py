@@ -20,7 +20,7 @@ async def reseeded(listener: ListenerProcess, redis: "Redis", times: int = 1) ->
         whole = await listener.metric("reseeded_total") >= times and await listener.metric("reseeding") == 0
         return whole and bool(await redis.exists(KEYS.epoch))
 
-    await eventually(done, 50, listener.tail)  # it reads the log while writers fill it
+    await eventually(done, explain=listener.tail)
 
 
 async def sides(redis: "Redis") -> list[bytes]:
